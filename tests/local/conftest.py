@@ -28,7 +28,7 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> CertificateAuthori
 
 
 def fill_s3(url: str) -> None:
-    """Make the buckets that the labs' environments have."""
+    """Create the buckets of the labs' environments."""
     s3 = boto3.client("s3", endpoint_url=url, region_name=REGION, aws_access_key_id="a", aws_secret_access_key="b")
     for bucket in ("bucket", "other"):
         s3.create_bucket(Bucket=bucket)
@@ -40,7 +40,7 @@ def fill_s3(url: str) -> None:
 
 @pytest.fixture(scope="session")
 def moto_url() -> Iterator[str]:
-    # Not moto's ThreadedMotoServer: older releases don't tell the port that they got.
+    # Not moto's ThreadedMotoServer, because older releases do not expose their port.
     server = make_server("127.0.0.1", 0, DomainDispatcherApplication(create_backend_app), threaded=True)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()

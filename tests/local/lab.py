@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A real local MWAA over HTTP, with a small web application in the place of Airflow and a real moto server."""
+"""A real local MWAA over HTTP, with a small web application in place of Airflow and a real moto server."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ ROLE = "arn:aws:iam::123456789012:role/mwaa"
 
 
 class Clock:
-    """Seconds that pass when a test says so."""
+    """A clock that a test advances."""
 
     def __init__(self) -> None:
         self.now = 1_000.0
@@ -45,7 +45,7 @@ class Clock:
 
 
 class StubRuntime:
-    """A web server that behaves like Airflow's where the AWS side looks."""
+    """A web server that behaves like Airflow's as far as the AWS side uses it."""
 
     def __init__(self, spec: EnvironmentSpec, factory: StubFactory) -> None:
         self.spec = spec
@@ -206,7 +206,7 @@ class StubFactory:
         return self.made[-1]
 
     async def read_files(self, spec: EnvironmentSpec) -> EnvironmentSpec:
-        """The newest version of every file is the count of uploads; a path with "missing" isn't there."""
+        """The newest version of every file is the number of uploads; a path with "missing" does not exist."""
         files = {}
         for kind, file in spec.files.items():
             if "missing" in file.path or file.version in self.deleted_versions:
@@ -251,7 +251,7 @@ class Lab:
         self.url = self.wait(self.mwaa.start())
 
     def stop(self) -> None:
-        # Before the server: one that closes first waits for its clients' farewell.
+        # Before the server, which would wait for its clients to disconnect.
         for session in self._web_sessions:
             session.close()
         self.wait(self.mwaa.stop())
@@ -284,7 +284,7 @@ class Lab:
         return future
 
     def environment(self, name: str = "source", version: str = "3.3.1", **kwargs: Any) -> Any:
-        """Make an environment and wait for it."""
+        """Create an environment and wait for it."""
         self.call(self.mwaa.environments.create, name, bucket="bucket", airflow_version=version, **kwargs)
         return self.settled(name)
 
@@ -316,10 +316,10 @@ class Lab:
         }
 
     def network(self) -> dict[str, list[str]]:
-        """Name two subnets and a security group of moto's default VPC."""
+        """Return two subnets and a security group of moto's default VPC."""
         ec2 = self.client("ec2")
         [vpc] = ec2.describe_vpcs(Filters=[{"Name": "is-default", "Values": ["true"]}])["Vpcs"]
-        its_own = [{"Name": "vpc-id", "Values": [vpc["VpcId"]]}]  # moto is one for all tests of a process
+        its_own = [{"Name": "vpc-id", "Values": [vpc["VpcId"]]}]  # all tests of a process share one moto
         subnets = ec2.describe_subnets(Filters=its_own)["Subnets"]
         groups = ec2.describe_security_groups(Filters=its_own)["SecurityGroups"]
         return {
@@ -368,7 +368,7 @@ class Lab:
 
 
 def tells_identity(client: Any) -> bool:
-    """Does the installed botocore's CreateWebLoginToken answer who logs in? The 2.8.1 image's doesn't."""
+    """Return whether the installed botocore's CreateWebLoginToken returns who logs in. The 2.8.1 image's does not."""
     return "IamIdentity" in client.meta.service_model.operation_model("CreateWebLoginToken").output_shape.members
 
 
@@ -379,7 +379,7 @@ def decoded(answer: requests.Response) -> tuple[str, str]:
 
 
 def until(condition: Callable[[], bool], timeout_s: float = 5) -> None:
-    """Wait for what happens in another thread."""
+    """Wait for something that happens in another thread."""
     end = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < end, "it did not happen in time"

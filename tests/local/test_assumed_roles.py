@@ -176,7 +176,7 @@ def test_a_presigned_request_with_temporary_credentials(source: Lab) -> None:
 
 @pytest.fixture
 def role_connection(source: Lab, monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> str:
-    """What a DAG has that goes to another account: a connection with a role, the endpoint in the environment."""
+    """What a DAG for another account has: a connection with a role, and the endpoint in the environment."""
     for name in ("AWS_PROFILE", "AWS_DEFAULT_REGION", "AWS_REGION", "AWS_CA_BUNDLE", "HTTPS_PROXY", "https_proxy"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The reader of CBOR, by the examples of RFC 8949, appendix A."""
+"""The CBOR reader, with the examples of RFC 8949, appendix A."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""CloudWatch at the local endpoint refuses what AWS documents that it refuses, in the protocol of the caller."""
+"""CloudWatch at the local endpoint rejects what AWS documents as rejected, in the protocol of the caller."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def module_lab(certificates: Any, moto_url: str) -> Iterator[Lab]:
 
 @pytest.fixture(scope="module")
 def cloudwatch(module_lab: Lab) -> Any:
-    # The client's own checks are not what is tested.
+    # The client's own checks are not tested here.
     return module_lab.client("cloudwatch", parameter_validation=False)
 
 
@@ -54,7 +54,7 @@ def statistics(**changed: float) -> dict[str, Any]:
 
 INVALID, MISSING, COMBINATION = "InvalidParameterValue", "MissingParameter", "InvalidParameterCombination"
 REFUSED_METRICS = {
-    # What the API reference says of PutMetricData and MetricDatum, in its order.
+    # The limits of PutMetricData and MetricDatum, in the order of the API reference.
     "1,001 metrics": ([metric()] * 1_001, INVALID, "must not have a size greater than 1000"),
     "no metrics": ([], MISSING, "MetricData is required"),
     "no name": ([{"Value": 1.0}], MISSING, r"MetricData.member.1.MetricName is required"),
@@ -139,7 +139,7 @@ def test_a_namespace_that_only_looks_like_one_of_awss_is_taken(cloudwatch: Any) 
 
 
 def test_more_than_a_megabyte_is_too_much_however_well_it_is_compressed(cloudwatch: Any) -> None:
-    """botocore compresses from 10 KB on: what counts is the size before that."""
+    """botocore compresses requests from 10 KB; the limit applies to the uncompressed size."""
     data = [metric(**dimensions(30, value="v" * 1_024)) for _ in range(40)]
     with pytest.raises(ClientError) as refused:
         cloudwatch.put_metric_data(Namespace="Refused", MetricData=data)
@@ -148,7 +148,7 @@ def test_more_than_a_megabyte_is_too_much_however_well_it_is_compressed(cloudwat
 
 
 def alarm(**changed: Any) -> dict[str, Any]:
-    """What makes an alarm; a value of None takes a member away."""
+    """Return the parameters of an alarm; a value of None removes a member."""
     given = {
         "AlarmName": "a",
         "Namespace": "N",
@@ -247,7 +247,7 @@ def test_alarms_that_cloudwatch_takes(cloudwatch: Any, case: str) -> None:
     name = f"taken {case}"
     cloudwatch.put_metric_alarm(**{**TAKEN_ALARMS[case], "AlarmName": name})
     assert [each["AlarmName"] for each in cloudwatch.describe_alarms(AlarmNames=[name])["MetricAlarms"]] == [name]
-    cloudwatch.delete_alarms(AlarmNames=[name])  # other tests have the same moto
+    cloudwatch.delete_alarms(AlarmNames=[name])  # other tests use the same moto
 
 
 LINE = ["AmazonMWAA", "RunningTasks", "Function", "Executor", "Environment", "e"]
@@ -385,7 +385,7 @@ def test_dashboards_that_cloudwatch_takes(cloudwatch: Any, case: str) -> None:
 def sent(lab: Lab, content: bytes, path: str = "/", **headers: str) -> requests.Response:
     credential = f"AKIA/20260101/{REGION}/monitoring/aws4_request"
     signature = f"AWS4-HMAC-SHA256 Credential={credential}, SignedHeaders=host, Signature=0"
-    # The caller's own signature is moto's to check, and moto takes any.
+    # moto checks the caller's own signature, and accepts any.
     return requests.post(f"{lab.url}{path}", data=content, headers={"Authorization": signature, **headers}, timeout=5)
 
 
@@ -433,5 +433,5 @@ def test_the_cbor_protocol(module_lab: Lab) -> None:
      "TM(10%:90%)", "TM(:90%)", "TS(80%:)", "WM(-1:5)"],
 )  # fmt: skip
 def test_statistics_that_aws_documents_are_known(statistic: str) -> None:
-    # moto itself takes percentiles alone.
+    # moto itself accepts only percentiles.
     assert cloudwatch_checks._EXTENDED_STATISTIC.fullmatch(statistic)

@@ -154,7 +154,7 @@ class TestGateway:
         started = time.monotonic()
         assert trigger_by_session(source, session).status_code == 200
         assert time.monotonic() - started >= 0.3
-        # The request that the client gave up takes effect all the same, as it does behind a real load balancer.
+        # The request that the client gave up still takes effect, as behind a real load balancer.
         until(lambda: len(source.factory.of("source").dag_runs) == 2)
 
     def test_only_the_environment_that_is_named(self, source: Lab) -> None:

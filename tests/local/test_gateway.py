@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The TLS gateway: logins, sessions and everything that is passed on to Airflow."""
+"""The TLS gateway: logins, sessions and everything that is forwarded to Airflow."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the endpoint and the gateways take alike, because one server is under both."""
+"""What both the endpoint and the gateways accept, because they use one server."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from tests.local.lab import Lab
 
 LONG = "x" * 20_000
-"""Longer than aiohttp takes by itself, as session cookies and presigned URLs may be."""
+"""Longer than aiohttp's default limit, as session cookies and presigned URLs may be."""
 
 
 def url_of(lab: Lab, which: str) -> str:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What isn't MWAA's goes through to moto, unchanged and streamed."""
+"""Requests that are not for MWAA are forwarded to moto, unchanged and streamed."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_without_moto_the_answer_is_a_bad_gateway(certificates: Any) -> None:
 
 
 def test_memory_does_not_grow_with_the_body(source: Lab) -> None:
-    """100 MB through the gateway, both ways; the stub reads uploads whole, so only the way back is measured."""
+    """100 MB through the gateway, both ways; only the download is measured, because the stub reads uploads whole."""
     url = source.mwaa.environments.get("source").public_url
     with source.web() as web:
         web.get(f"{url}/bytes?mb=1", timeout=5)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""InvokeRestApi: what it sends, what it answers, and its limits."""
+"""InvokeRestApi: what it sends, what it returns, and its limits."""
 
 from __future__ import annotations
 

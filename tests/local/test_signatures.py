@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who gets in: signatures, credentials, permissions."""
+"""Access: signatures, credentials, permissions."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_a_changed_body_is_refused(source: Lab) -> None:
 
 
 class TestVerify:
-    """The function itself, where a test needs its own time."""
+    """The function itself, for tests that set the time."""
 
     identities = IdentityStore("123456789012")
     identities.add(KEY, SECRET)

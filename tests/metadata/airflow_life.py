@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An environment's life, carried out by Airflow's own code on a database of its own, by a clock that the test moves.
+"""An environment's life, run by Airflow's own code on a separate database, with a clock that the test controls.
 
-The clock runs in the past, so that what Airflow dates now, and what it copies from long ago, differ by days.
+The clock runs in the past, so that times that Airflow sets now and those that it copies from long ago differ by days.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Clock:
         self.now = BEGIN
 
     def module(self) -> Any:
-        """Return what stands for the module ``datetime`` in Airflow's own module of the clock."""
+        """Return a replacement for the module ``datetime`` in Airflow's own clock module."""
 
         class IsAny(type(real.datetime)):  # type: ignore[misc]
             def __instancecheck__(cls, instance: Any) -> bool:
@@ -56,10 +56,10 @@ class Clock:
 
 
 class AirflowLife:
-    """Random operations of Airflow's on one database.
+    """Random operations of Airflow on one database.
 
-    :param url: SQLAlchemy's, of a migrated database.
-    :param monkeypatch: pytest's; it gives Airflow the clock.
+    :param url: SQLAlchemy URL of a migrated database.
+    :param monkeypatch: pytest's; it sets Airflow's clock.
     """
 
     def __init__(self, url: str, random: Random, monkeypatch: Any) -> None:
@@ -85,7 +85,7 @@ class AirflowLife:
         self._engine.dispose()
 
     def go_on(self, steps: int) -> list[str]:
-        """Carry out so many operations, minutes to days apart; return their names."""
+        """Run a number of operations, minutes to days apart; return their names."""
         done = []
         for _ in range(steps):
             self.clock.now += timedelta(seconds=self.random.choice([1, 70, 4000, 90_000]))
@@ -126,7 +126,7 @@ class AirflowLife:
             ti.set_state(self.random.choice([TaskInstanceState.SUCCESS, TaskInstanceState.FAILED]), session=session)
 
     def fail(self, session: Session) -> None:
-        """Fail in a way that retries."""
+        """Fail so that the task is retried."""
         if ti := self._task(session, TaskInstanceState.RUNNING):
             ti.max_tries = ti.try_number + 1
             session.flush()
@@ -197,7 +197,7 @@ class AirflowLife:
             dataset_manager.register_dataset_change(task_instance=ti, dataset=Dataset(ASSET), session=session)
 
     def consume_events(self, session: Session) -> None:
-        """Let a run take events, as the scheduler does when it makes one for them."""
+        """Let a run consume events, as the scheduler does when it creates a run for them."""
         if AIRFLOW_V_3:
             from airflow.models.asset import AssetEvent as Event
         else:
@@ -233,7 +233,7 @@ class AirflowLife:
             session.delete(run)
 
     def write_late(self, session: Session) -> None:
-        """Write what is committed only after the next export."""
+        """Write rows that are committed only after the next export."""
         self.end_late()
         self._late = self._session()
         self._number += 1
@@ -246,7 +246,7 @@ class AirflowLife:
             self._late.close()
             self._late = None
 
-    # -- whom it happens to -----------------------------------------------------------------------
+    # -- what it happens to -----------------------------------------------------------------------
 
     def _session(self) -> Session:
         class Committing(Session):
@@ -270,7 +270,7 @@ class AirflowLife:
 
 
 def _add_dag(dag_id: str, session: Session) -> Any:
-    """Store a DAG as the DAG processor does; return what makes runs of it."""
+    """Store a DAG as the DAG processor does; return an object that creates its runs."""
     if not AIRFLOW_V_3:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Route ``api`` without a web server between its ends: what they say travels as JSON, with the client's own errors."""
+"""Route ``api`` without a web server between its ends: messages are passed as JSON, with the client's own errors."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from airflow_mwaa_provider.plugins.permissions import Caller
 
 
 class Anyone:
-    """An auth manager that allows everything but what is named; the real ones are in the integration tests."""
+    """An auth manager that allows everything except what is named; the integration tests use real ones."""
 
     def __init__(self, *refused: str) -> None:
         self.refused = refused
@@ -29,7 +29,7 @@ class Anyone:
         def allowed(*, method: str, user: Any, access_entity: Any = None, details: Any = None) -> bool:
             assert method in ("GET", "DELETE")
             assert user is self
-            # Nobody has been allowed a DAG by this name, so that only a right to all DAGs counts.
+            # No user has access to a DAG by this name, so only a permission for all DAGs counts.
             assert name != "is_authorized_dag" or details.id.startswith("no-dag-")
             entity = getattr(access_entity, "name", None)
             return not {name, entity, f"{method} {entity or name}"} & set(self.refused)
@@ -41,7 +41,7 @@ class Anyone:
 
 
 class Transport:
-    """A transport that ends in this process: as JSON, there and back."""
+    """A transport that ends in this process, with JSON in both directions."""
 
     name = TransportName.WEB_SESSION
 

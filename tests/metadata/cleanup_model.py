@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a cleanup must delete of rows held in memory: written from its promises, without its SQL."""
+"""A model of what a cleanup must delete, for rows in memory: written from its documentation, without its SQL."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ SIMPLE = {
 
 
 class Model:
-    """The rows of a database, and which of them go."""
+    """The rows of a database, and which of them are deleted."""
 
     def __init__(self, rows: Rows, catalog: Catalog, options: CleanupOptions) -> None:
         self.rows = {table: given for table, given in rows.items() if catalog.has(table)}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One PostgreSQL and one S3 for all tests of the metadata layer; a database of its own for each test."""
+"""One PostgreSQL and one S3 for all tests of the metadata layer, with a separate database for each test."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.metadata.lab import REGION, Lab
 
 @pytest.fixture(scope="session")
 def lab():
-    # Not in pytest's own folder: each pytest that starts on the machine closes that to root's PostgreSQL.
+    # Not in pytest's own folder: each pytest that starts on the machine makes that inaccessible to root's PostgreSQL.
     lab = Lab(Path(tempfile.mkdtemp(prefix="lab.", dir=os.environ["AIRFLOW_HOME"])))
     try:
         lab.start_with_template()
@@ -35,7 +35,7 @@ def database(lab):
 
 @pytest.fixture
 def filled(lab, template):
-    """Name of a database for one test, like the one that its module has filled."""
+    """Name of a database for one test, a copy of the one that its module has filled."""
     name = lab.copy(template)
     yield name
     lab.drop(name)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An environment whose ``airflow db clean`` says what Airflow's own says, and deletes what that would."""
+"""An environment whose ``airflow db clean`` prints what Airflow's own prints, and deletes what that would."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ CHILDREN = {
 
 
 class RunsApi(StubApi):
-    """Lists runs by state as well."""
+    """A stub that also lists runs by state."""
 
     def _filter(self, name: str, filters: dict[str, Any], method: str) -> list[Callable[[Row], bool]]:
         states = filters.pop("states", None)
@@ -56,7 +56,7 @@ class RunsApi(StubApi):
 
 @dataclass(frozen=True)
 class Old:
-    """A row: of when, and of which run."""
+    """A row, with its time and its run."""
 
     time: datetime
     dag_id: str = "d"
@@ -72,12 +72,12 @@ class Answer:
 
 
 class Environment:
-    """An environment whose `db clean` works on lists of rows, and prints what that of 2.10.3 or of 3.3.1 prints.
+    """An environment whose `db clean` works on lists of rows, and prints what that of 2.10.3 or 3.3.1 prints.
 
-    :param fails: of a table, the exception that deleting raises; one that is swallowed begins with a minus, and with a
-        plus nothing is raised and nothing deleted.
-    :param fails_above: of a table, the number of rows of a call that do not fail.
-    :param lost: of the calls to come, whether the answer is lost ``"before"`` or ``"after"`` it has taken effect, or
+    :param fails: by table, the exception that deleting raises. With a leading minus it is swallowed; with a plus
+        nothing is raised and nothing is deleted.
+    :param fails_above: by table, the largest number of rows for which a call does not fail.
+    :param lost: for each following call, whether its answer is lost ``"before"`` or ``"after"`` it takes effect, it
         takes effect ``"late"``, or the process is ``"killed"``.
     """
 
@@ -105,7 +105,7 @@ class Environment:
         return self.api(method, path, params=params, json=json)
 
     def run(self, days: float, *, state: str = "success", lasted: timedelta = timedelta(hours=1), **fields: Any) -> str:
-        """Make a run that began so many days ago, with two tasks and what hangs on them."""
+        """Create a run that began a number of days ago, with two tasks and their dependent rows."""
         began = NOW - timedelta(days=days)
         dag_id, run_id = fields.pop("dag_id", "d"), f"run{len(self.api.tables['dag_runs'])}"
         if dag_id not in {row["dag_id"] for row in self.api.tables["dags"]}:

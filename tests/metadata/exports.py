@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Exports of the lab's databases, and reading what they wrote."""
+"""Export the lab's databases, and read what was written."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ def manifest(lab: Lab, bucket: str, key: str = "files/export/manifest.json") -> 
 
 
 def rows(lab: Lab, bucket: str, key: str) -> list[dict[str, str]]:
-    """Read a CSV file as a careful reader does: quoted line breaks belong to their value."""
+    """Read a CSV file as a careful reader does: quoted line breaks are part of the value."""
     return list(csv.DictReader(io.StringIO(body(lab, bucket, key).decode(), newline="")))
 
 
 def copied(lab: Lab, database: str, query: str, **settings: str) -> bytes:
-    """What PostgreSQL's own COPY says, with a header, in UTC."""
+    """Return the output of PostgreSQL's own COPY, with a header, in UTC."""
     connection = lab.connect(database)
     out = io.BytesIO()
     try:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An S3 that answers as told: a proxy in front of moto, for refusals that moto does not make."""
+"""An S3 with scripted answers: a proxy in front of moto, for errors that moto does not return."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ _ERROR = '<?xml version="1.0" encoding="UTF-8"?><Error><Code>{code}</Code><Messa
 
 
 class FaultyS3:
-    """A context: the proxy runs within it.
+    """Context manager that runs the proxy.
 
-    ``answer(method, path_and_query)`` gives a status, code and message to answer with, or ``None`` to pass the call on;
-    status 0 cuts the connection.
+    ``answer(method, path_and_query)`` returns a status, code and message to answer with, or ``None`` to forward the
+    call; status 0 closes the connection.
     """
 
     def __init__(self, behind: str, answer: Answer) -> None:
@@ -47,7 +47,7 @@ class FaultyS3:
                 if len(content) < size:  # the client was killed; moto would wait for the rest
                     self.close_connection = True
                     return
-                with outer.handling(), suppress(ConnectionError):  # the client may be gone
+                with outer.handling(), suppress(ConnectionError):  # the client may have disconnected
                     self.answer(content)
 
             def answer(self, content: bytes) -> None:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Histories for any Airflow's metadata database: runs, their tasks, and what these leave, made by the database itself.
+"""Histories for any Airflow's metadata database: runs, tasks, and their dependent rows, created by the database itself.
 
-Columns are looked up, so that one text serves the schemas of all versions; what must not be NULL and isn't named here
-gets the simplest value of its type.
+Columns are looked up, so that one definition works for the schemas of all versions. A NOT NULL column that is not named
+here gets the simplest value of its type.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _SIMPLEST = {
 }
 BEGIN = "'2025-11-22 00:00:00+00'::timestamptz"
 
-# {n} runs over a year, {dags} DAGs, {tasks} tasks a run; i counts runs, j tasks.
+# {n} runs over a year, {dags} DAGs, {tasks} tasks per run; i counts runs, j tasks.
 _DAG_ID = "'dag_' || lpad((i % {dags})::text, 3, '0')"
 _RUN_ID = f"'scheduled__' || to_char({BEGIN} + i * interval '365 days' / {{n}}, 'YYYY-MM-DD\"T\"HH24:MI:SS.US')"
 _STARTED = f"({BEGIN} + i * interval '365 days' / {{n}})"
@@ -85,7 +85,7 @@ XCOM = {
 
 
 def fill(cursor: Any, *, runs: int, tasks: int, dags: int = 20) -> None:
-    """Make ``runs`` runs of a year of ``dags`` DAGs, with ``tasks`` tasks each; one log line a task."""
+    """Create ``runs`` runs of ``dags`` DAGs over a year, with ``tasks`` tasks each, and one log line per task."""
     sizes = {"n": runs, "dags": dags, "tasks": tasks}
     cursor.execute("SELECT to_regclass('dag_bundle') IS NOT NULL")
     if cursor.fetchone()[0]:
@@ -98,7 +98,7 @@ def fill(cursor: Any, *, runs: int, tasks: int, dags: int = 20) -> None:
 
 
 def insert(cursor: Any, table: str, values: dict[str, Any], source: str, **sizes: Any) -> None:
-    """Insert a row for each of the source's; columns that this version lacks are passed over."""
+    """Insert a row for each of the source's, without the columns that this version lacks."""
     cursor.execute(
         """SELECT a.attname, y.typname, a.attnotnull AND NOT a.atthasdef AND a.attidentity = '' FROM pg_attribute a
            JOIN pg_type y ON y.oid = a.atttypid
@@ -116,13 +116,13 @@ def insert(cursor: Any, table: str, values: dict[str, Any], source: str, **sizes
 
 
 def clear(cursor: Any) -> None:
-    """Take away what was inserted for these DAGs, where others use the database, too."""
+    """Delete what was inserted for these DAGs, in a database that others use, too."""
     for table in ("task_instance", "log", "dag_warning", "dag_run", "dag"):
         cursor.execute(f"DELETE FROM {table} WHERE dag_id LIKE 'dag\\_%'")
 
 
 def endless(table: str, rows: int, when: str = "true") -> list[str]:
-    """Let no statement that deletes more than so many rows of a table ever end, and all others take no longer."""
+    """Make each statement that deletes more than a number of rows of a table hang, without slowing down others."""
     return [
         f"""CREATE FUNCTION endless() RETURNS trigger LANGUAGE plpgsql AS
             $$ BEGIN IF (SELECT count(*) > {rows} FROM gone WHERE {when}) THEN PERFORM pg_sleep(3600); END IF;

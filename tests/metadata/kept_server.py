@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A PostgreSQL server with Airflow's tables in it, made once and kept in ``.envs/`` for the runs that follow.
+"""A PostgreSQL server with Airflow's tables, created once and kept in ``.envs/`` for later test runs.
 
-Migrating a database takes five seconds of a processor, copying the files of a server that was shut down takes a third
-of one. What is kept is a copy that nobody ever starts. Its name is made of all that decides what is in it, and it gets
-that name when it is whole. Of processes that miss it at the same time one makes it, and the others wait.
+Migrating a database takes five seconds of CPU time; copying the files of a stopped server takes a third of a second.
+The kept copy is never started. Its name is derived from everything that determines its contents, and it gets that name
+when it is complete. If several processes need it at the same time, one creates it and the others wait.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ FOLDER = Path(__file__).resolve().parents[2] / ".envs"
 class KeptServer:
     """The copy of a server's folder.
 
-    :param content: what decides what is in it besides the installed packages, of which PostgreSQL is one, and Airflow.
+    :param content: what determines its contents besides Airflow and the installed packages, which include PostgreSQL.
     :param folder: where copies are kept.
     """
 
@@ -40,16 +40,16 @@ class KeptServer:
         self._copy = self._folder / "server"
 
     def copy_to(self, target: Path) -> bool:
-        """Copy what is kept to a folder that is not there yet; return whether anything is kept."""
+        """Copy the kept server to a new folder; return whether one is kept."""
         if not self._copy.exists():
             return False
-        (self._folder / ".used").touch()  # scripts/ remove what has not been used for a week
+        (self._folder / ".used").touch()  # the scripts remove what was not used for a week
         _copy(self._copy, target)
         return True
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Wait until no other process is making the copy, and let none begin; the end of a process ends its turn."""
+        """Hold the lock for making the copy; it is released when the process ends."""
         self._folder.mkdir(parents=True, exist_ok=True)
         (self._folder / ".used").touch()
         with (self._folder / "lock").open("w") as lock:
@@ -57,14 +57,14 @@ class KeptServer:
             yield
 
     def keep(self, source: Path) -> None:
-        """Keep a copy of the folder of a server that was shut down; call it alone.
+        """Keep a copy of the folder of a stopped server; call it with the lock held.
 
-        One that ended in another way, killed or in a panic, is not kept: something may be missing in it.
+        A server that was killed or crashed is not kept, because its files may be incomplete.
         """
         if not _was_shut_down(source / "data"):
             return
         part = self._folder / "part"
-        shutil.rmtree(part, ignore_errors=True)  # of a process that was killed
+        shutil.rmtree(part, ignore_errors=True)  # from a killed process
         _copy(source, part)
         part.rename(self._copy)
 
@@ -83,7 +83,7 @@ def _was_shut_down(data: Path) -> bool:
 
 
 def _owner() -> int:
-    """Return the user whom the server's files belong to: PostgreSQL does not run as root."""
+    """Return the user who owns the server's files: PostgreSQL does not run as root."""
     if os.geteuid() == 0:
         for name in ("pgserver", "nobody"):
             try:

@@ -33,14 +33,14 @@ TEMPLATE = "airflow_template"
 
 
 class _NewPorts(PortAllocator):
-    """Gives no port a second time: all copies of one server would want that of the server."""
+    """Never returns a port twice: all copies of one server would use the server's port."""
 
     def take(self, preferred: int | None = None) -> int:
         return super().take()
 
 
 class Lab:
-    """Both servers, and an event loop that they are started from."""
+    """Both servers, and the event loop that starts them."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -62,7 +62,7 @@ class Lab:
         self.run(self.postgres.start())
 
     def start_with_template(self) -> None:
-        """Start PostgreSQL with the migrated database :data:`TEMPLATE` in it, made now or kept from another run."""
+        """Start PostgreSQL with the migrated database :data:`TEMPLATE`, created now or kept from another run."""
         settings = {name: value for name, value in _settings().items() if name.startswith("AIRFLOW__")}
         kept, server = KeptServer(json.dumps([settings, CELERY_TABLES], sort_keys=True)), self.folder / "postgres"
         if not kept.copy_to(server):
@@ -94,7 +94,7 @@ class Lab:
             shutil.rmtree(self.folder)
 
     def migrate(self, name: str, python: str = sys.executable) -> None:
-        """Make a database with Airflow's own tables, celery's among them as its worker would make them."""
+        """Create a database with Airflow's own tables, and celery's as its worker would create them."""
         self.run(self.postgres.create_database(name))
         variables = {
             **_settings(),
@@ -108,14 +108,14 @@ class Lab:
 
     def copy(self, template: str = TEMPLATE) -> str:
         name = f"airflow_{uuid.uuid4().hex[:12]}"
-        # As files: the default writes a log of all pages, which takes twice as long.
+        # Copied as files: the default logs all pages, which takes twice as long.
         self.run(
             self.postgres.execute(f"CREATE DATABASE {name} OWNER {AIRFLOW_USER} TEMPLATE {template} STRATEGY file_copy")
         )
         return name
 
     def drop(self, name: str) -> None:
-        """Drop a database that is not needed any more: before its files, hundreds, have all got to the disk."""
+        """Drop a database that is no longer needed, before all of its hundreds of files are flushed to the disk."""
         self.run(self.postgres.drop_database(name))
 
     def connect(self, name: str) -> Any:
@@ -136,7 +136,7 @@ class Lab:
         return Database.from_url(self.postgres.url(name))
 
     def s3(self) -> Any:
-        """Return the one client of all tests: making one, and its connection, takes longer than most calls."""
+        """Return the client that all tests share: creating one, with its connection, takes longer than most calls."""
         self.start_moto()
         if self._s3 is None:
             self._s3 = boto3.client(
@@ -159,7 +159,7 @@ def _settings() -> dict[str, str]:
     return {**os.environ, "AIRFLOW__DATABASE__LOAD_DEFAULT_CONNECTIONS": "False"}
 
 
-# As celery 5's database backend makes them.
+# As celery 5's database backend creates them.
 CELERY_TABLES = """
 CREATE TABLE IF NOT EXISTS celery_taskmeta (
     id integer PRIMARY KEY, task_id varchar(155) UNIQUE, status varchar(50), result bytea,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tests that need be run on one Airflow only, for what they try knows none."""
+"""Tests that run on one Airflow only, because what they test does not depend on Airflow."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Small random metadata for any Airflow's schema: runs in every state, and all that may hang on or keep them."""
+"""Small random metadata for any Airflow's schema: runs in every state, and all that may depend on or keep them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _SIMPLEST: dict[str, Any] = {"bool": False, "json": "{}", "jsonb": "{}", "bytea"
 
 
 class Catalog:
-    """The columns of all tables, asked once."""
+    """The columns of all tables, read once."""
 
     def __init__(self, cursor: Any) -> None:
         cursor.execute(
@@ -46,7 +46,7 @@ class Catalog:
         return table in self.tables and (column is None or column in self.tables[table])
 
     def insert(self, cursor: Any, rows: Rows) -> None:
-        """Insert rows, table by table in the order given; what this version lacks is passed over."""
+        """Insert rows, table by table in the given order; skip what this version lacks."""
         for table, given in rows.items():
             if not given or table not in self.tables:
                 continue
@@ -69,7 +69,7 @@ class Catalog:
 
 
 class Dice:
-    """Draws what a history is made of."""
+    """Draws the parts of a history."""
 
     def __init__(self, random: Random, catalog: Catalog) -> None:
         self.random = random
@@ -96,7 +96,7 @@ class Dice:
 
 
 def draw(random: Random, catalog: Catalog) -> Rows:
-    """Draw rows of all tables, parents first; each has a value for what a cleanup looks at."""
+    """Draw rows of all tables, parents first, with a value for everything that a cleanup reads."""
     dice, rows = Dice(random, catalog), Rows(list)
     rows["dag_bundle"] = [{"name": "bundle"}]
     rows["dag"] = [{"dag_id": dag_id, "bundle_name": "bundle", "is_paused": False} for dag_id in DAGS]
@@ -181,7 +181,7 @@ def _run(dice: Dice, rows: Rows) -> None:
 
 
 def _mostly_old(dice: Dice, run: Row) -> datetime:
-    """As old as its run, or younger now and then."""
+    """Return a time as old as its run's, or occasionally newer."""
     moment = run["end_date"] or run["start_date"] or run["execution_date"]
     return dice.moment() if dice.chance(0.08) else moment  # type: ignore[return-value]
 

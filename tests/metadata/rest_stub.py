@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A stock REST API in memory, as exact as its lists are: filters, order, pages of a hundred, NULLs, counts."""
+"""A stock REST API in memory, with exact lists: filters, order, pages of a hundred, NULLs, counts."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def told(time: datetime | None, major: int) -> str | None:
 
 
 class StubApi:
-    """Rows are dictionaries with Python's own values; what begins with an underscore is not shown."""
+    """Rows are dictionaries of Python values; keys that begin with an underscore are not shown."""
 
     def __init__(self, version: str = "3.3.1", *, page_rows: int = 100) -> None:
         self.version = version
@@ -34,7 +34,7 @@ class StubApi:
         }  # fmt: skip
         self.calls: list[tuple[str, str, dict[str, Any]]] = []
         self.before: Callable[[int], None] | None = None
-        """Is told the number of each call before it is answered."""
+        """Called with the number of each call before it is answered."""
         self.most_rows: int | None = None
         self.too_large: type[Exception] | None = None
 
@@ -134,17 +134,17 @@ class StubApi:
     def _in_time(self, parameter: str, value: str, method: str) -> Callable[[Row], bool]:
         field, _, kind = ("when", "", parameter) if parameter in ("after", "before") else parameter.rpartition("_")
         if field == "updated_at":
-            assert method == "GET"  # the lists by POST take it and do nothing, or refuse it
+            assert method == "GET"  # the lists by POST ignore or reject it
             field = "_updated_at"
         if field == "start_date":
-            assert method == "POST"  # the others of Airflow 3 let in what has none
+            assert method == "POST"  # the other lists of Airflow 3 include rows without one
         bound = datetime.fromisoformat(value)
         compare = {"gte": operator.ge, "lte": operator.le, "after": operator.gt, "before": operator.lt}[kind]
         return lambda row: row[field] is not None and compare(row[field], bound)
 
     def _sorted(self, name: str, rows: list[Row], order: str | None) -> list[Row]:
         if name == "task_instances" and self.major == 2:
-            assert order is None  # it is not taken, and does nothing in some versions
+            assert order is None  # not supported; some versions ignore it
             return rows
         if order is None:
             return rows

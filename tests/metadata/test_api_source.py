@@ -41,7 +41,7 @@ from tests.metadata.varied import fill_varied, lengthen
 
 @pytest.fixture(scope="module")
 def template(lab):
-    """Nothing is changed in it: tests that do take a copy, which takes longer than most of them."""
+    """It is read-only: tests that change it use a copy, which takes longer than most of them."""
     name = lab.copy()
     fill_varied(lab, name, days=20, runs=60, tasks=3, dags=4)
     for private in ("session", "ab_user"):
@@ -53,7 +53,7 @@ FEW = ["dag_run", "task_instance", "log", "dag", "xcom"]
 
 
 SMALL, MANY = 150, 25
-"""Rows of a piece: two pieces for the tasks and the log of 180 rows; and more, for a border of each kind."""
+"""Rows per piece: two pieces for the 180 rows of tasks and log; or more, for a boundary of each kind."""
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ def export_by(server, lab, bucket, **options):
 
 
 def values(lab, bucket, table):
-    """Rows of a table of an export, sorted; CSV's as text in which NULL isn't empty, Parquet's as they are."""
+    """Return a table's exported rows, sorted; those of CSV as strings, with NULL distinct from empty."""
     found = []
     for file in table["files"]:
         content = body(lab, bucket, file["key"])
@@ -117,12 +117,12 @@ def test_it_gives_the_rows_that_the_database_gives(lab, template, bucket, monkey
         assert values(lab, bucket, table) == values(lab, bucket, theirs["tables"][name]), name
         if options.get("layout") is None and not options.get("incremental"):
             assert table["files"], "a table without rows has a file, too"
-            # In windows of no rows no file is written.
+            # A window without rows has no file.
             assert all(file["rows"] for file in table["files"][1:]), name
     assert len(ours["tables"]["task_instance"]["files"]) > (1 if piece_rows == SMALL else 2)
     assert uploads(lab, bucket) == []
     assert [key for key in keys(lab, bucket) if "writing" in key] == []
-    # No request covers more rows than a piece has.
+    # No request covers more rows than a piece.
     pieces = [answer.body["uploads"] for answer in server.answers[1:]]
     assert max(sum(upload["file"]["rows"] for upload in piece) for piece in pieces) <= piece_rows
 
@@ -146,7 +146,7 @@ def test_repeated_it_writes_the_same_objects(lab, filled, bucket, small_pieces) 
 
 @KNOWS_NO_AIRFLOW
 def test_increments_of_an_older_server_are_refused(lab, filled, bucket, monkeypatch) -> None:
-    """It does not say of transactions what an increment needs; all else it exports."""
+    """It lacks the transaction data that an increment needs; it supports all other exports."""
     whole = Description.to_dict
 
     def to_dict(self: Description) -> dict[str, Any]:
@@ -173,7 +173,7 @@ def test_two_files_of_one_name_are_refused(lab, filled, bucket, monkeypatch) -> 
 
 @KNOWS_NO_AIRFLOW
 def test_rows_that_come_and_go_meanwhile(lab, filled, bucket, many_pieces) -> None:
-    """A row that is there before and after is exported once; what comes or goes meanwhile may be in it."""
+    """A row that exists before and after is exported once; one added or deleted meanwhile may be included."""
     server = Server(lab, filled, f"s3://{bucket}")
     connection = lab.connect(filled)
     cursor = connection.cursor()
@@ -207,14 +207,14 @@ def test_rows_that_come_and_go_meanwhile(lab, filled, bucket, many_pieces) -> No
 
 @KNOWS_NO_AIRFLOW
 def test_what_takes_too_long_is_done_in_smaller_pieces(lab, filled, bucket, caplog) -> None:
-    """The clock jumps with every look at it, so that a piece of many chunks is too slow and one of few is not."""
+    """The clock jumps each time it is read, so a piece of many chunks is too slow and one of few is not."""
     now = [0.0]
 
     def clock() -> float:
         now[0] += 1.0
         return now[0]
 
-    # Two looks a piece besides one a chunk of rows; log has one row of 10 MB, and is ten chunks of 1 MB and more.
+    # Two reads per piece, and one per chunk of rows; log has one row of 10 MB, and is ten chunks of 1 MB or more.
     lengthen(lab, filled)
     lab.execute(filled, "UPDATE log SET extra = repeat('y', 600000) WHERE id % 9 = 0")
     server = Server(lab, filled, f"s3://{bucket}", budget_s=7, clock=clock)
@@ -235,7 +235,7 @@ def test_what_takes_too_long_is_done_in_smaller_pieces(lab, filled, bucket, capl
 def test_a_statement_that_takes_too_long_is_no_error(lab, filled, bucket) -> None:
     server = Server(lab, filled, f"s3://{bucket}")
     export_by(server, lab, bucket, tables=["dag"])
-    # Looking for a row takes for ever.
+    # The search for a row never ends.
     lab.execute(
         filled,
         "CREATE POLICY slowly ON dag USING (pg_sleep(3600) IS NOT NULL)",
@@ -250,7 +250,7 @@ def test_a_statement_that_takes_too_long_is_no_error(lab, filled, bucket) -> Non
 
 @KNOWS_NO_AIRFLOW
 def test_an_answer_that_is_lost_costs_nothing(lab, template, bucket, small_pieces) -> None:
-    """The client repeats the request; the uploads of the first one are aborted in the end."""
+    """The client repeats the request; the first one's uploads are aborted in the end."""
     server = Server(lab, template, f"s3://{bucket}")
     inner = server.request
 
@@ -327,7 +327,7 @@ def test_secrets_leave_masked_whatever_is_asked(lab, filled, bucket) -> None:
     content = b"".join(body(lab, bucket, key) for key in keys(lab, bucket))
     assert b"hunter2" not in content
     assert b"***" in content
-    # A caller of his own, who leaves out what our source says.
+    # A custom caller that omits what our source sends.
     request = {**server.requests[-1], "columns": ["conn_id", "password"], "masked": []}
     answer = server.service.write_piece(server.caller, request)
     (upload,) = answer.body["uploads"]
@@ -376,7 +376,7 @@ def test_what_the_servers_side_refuses_is_told_as_it_is(lab, filled, bucket) -> 
     denied = (403, "AccessDenied", "Access Denied")
     with FaultyS3(lab.moto.url, lambda method, path: denied) as s3:
         server = Server(lab, filled, f"s3://{bucket}", s3=s3.client())
-        # Whole, with the way out at its end, which is what somebody needs.
+        # In full, with the solution at its end.
         words = r"Route api, at 'production': .*s3:PutObject was refused .* another account must allow it too\.$"
         with pytest.raises(AccessDenied, match=words) as caught:
             export_by(server, lab, bucket)
@@ -401,7 +401,7 @@ def test_what_the_servers_side_refuses_is_told_as_it_is(lab, filled, bucket) -> 
 
 @KNOWS_NO_AIRFLOW
 def test_no_more_than_two_at_once(lab, template, bucket, caplog) -> None:
-    """Whatever process they are in; others wait, and ask again."""
+    """In any process; others wait, and retry."""
     server = Server(lab, template, f"s3://{bucket}")
     holders = [lab.connect(template) for _ in range(2)]
     for number, holder in enumerate(holders):
@@ -433,7 +433,7 @@ def test_no_more_than_two_at_once(lab, template, bucket, caplog) -> None:
 
 @KNOWS_NO_AIRFLOW
 def test_an_upload_that_somebody_else_has_ended_is_no_success(lab, template, bucket) -> None:
-    """An object of the same name and size is there, from yesterday."""
+    """An object of the same name and size exists from yesterday."""
     server = Server(lab, template, f"s3://{bucket}")
     export_by(server, lab, bucket, tables=["log"])
     before = lab.s3().head_object(Bucket=bucket, Key="files/export/log.csv")
@@ -454,7 +454,7 @@ def test_an_upload_that_somebody_else_has_ended_is_no_success(lab, template, buc
 
 @KNOWS_NO_AIRFLOW
 def test_windows_side_by_side_leave_each_other_alone(lab, template, bucket) -> None:
-    """Also of tables that have no dates, and so one folder for all windows."""
+    """Also for tables without dates, which have one folder for all windows."""
     server = Server(lab, template, f"s3://{bucket}")
     days = [datetime(2025, 2, day, tzinfo=UTC) for day in (1, 2, 3)]
     options = [
@@ -497,7 +497,7 @@ def test_windows_side_by_side_leave_each_other_alone(lab, template, bucket) -> N
     ],
 )
 def test_a_web_server_without_the_plugin(lab, template, answer) -> None:
-    """Airflow 3 answers an unknown path with the page of its UI, and Airflow 2 with a page that says 404."""
+    """For an unknown path, Airflow 3 returns the page of its UI, and Airflow 2 a 404 page."""
     server = Server(lab, template)
 
     def request(*arguments, **keywords):

@@ -69,7 +69,7 @@ def clean(lab: Lab, name: str, **options: Any) -> Any:
 
 
 def test_every_table_that_grows_is_known(lab: Lab, database: str) -> None:
-    """A new Airflow may bring one: then it has to be decided here what becomes of its rows."""
+    """A new Airflow may add one; decide here what happens to its rows."""
     connection = lab.connect(database)
     schema = read_schema(connection)
     connection.close()
@@ -84,7 +84,7 @@ def test_every_table_that_grows_is_known(lab: Lab, database: str) -> None:
 
 
 def test_the_rules_know_what_is_referred_to(lab: Lab, database: str) -> None:
-    """The catalog says so to a connection. Route cli has none, and goes by the rules."""
+    """With a connection, the catalog shows it. Route cli has none, and uses the rules."""
     connection = lab.connect(database)
     schema = read_schema(connection)
     connection.close()
@@ -195,7 +195,7 @@ def test_a_table_without_a_key_is_refused(lab: Lab, filled: str, table: str) -> 
     ],
 )
 def test_a_plan_goes_through_no_expression_once_for_each_row(lab: Lab, filled: str, options: dict[str, Any]) -> None:
-    """Of 100,000 tasks and 50,000 XComs a plan with a retention of its own for XComs took more than 13 minutes."""
+    """With 100,000 tasks and 50,000 XComs, a plan with a separate retention for XComs took more than 13 minutes."""
     connection = lab.connect(filled)
     looked_at: list[str] = []
 
@@ -221,7 +221,7 @@ def test_a_plan_goes_through_no_expression_once_for_each_row(lab: Lab, filled: s
 
 
 def test_rows_that_name_their_run_are_counted_without_their_task(lab: Lab, filled: str) -> None:
-    """To join a million tasks again for each table that refers to them made a plan of a minute."""
+    """Joining a million tasks again for each table that refers to them made a plan take a minute."""
     connection = lab.connect(filled)
     schema = read_schema(connection)
     connection.close()
@@ -236,7 +236,7 @@ def test_rows_that_name_their_run_are_counted_without_their_task(lab: Lab, fille
 
 
 def endless_loops(plan: dict[str, Any]) -> Iterator[str]:
-    """Find loops within loops, and subplans, that go through a common table expression."""
+    """Find nested loops and subplans that read a common table expression."""
     for place, child in enumerate(plan.get("Plans", ())):
         is_inner = plan["Node Type"] == "Nested Loop" and place == 1
         is_asked_often = child.get("Parent Relationship") == "SubPlan"
@@ -255,7 +255,7 @@ def scans_of_expressions(plan: dict[str, Any]) -> Iterator[str]:
 @KNOWS_NO_AIRFLOW
 @pytest.mark.parametrize("max_pause_s", [1, 0])
 def test_a_pause_is_bounded_and_told(lab: Lab, filled: str, max_pause_s: int) -> None:
-    """A scheduler that was stopped two minutes ago looks like one that is slow: for three minutes more."""
+    """A scheduler that was stopped two minutes ago looks like a slow one for three more minutes."""
     lab.execute(
         filled,
         "INSERT INTO job (id, job_type, state, latest_heartbeat) "
@@ -315,13 +315,13 @@ def test_one_cleanup_at_a_time(lab: Lab, filled: str) -> None:
         for _ in range(4):
             with pytest.raises(CleanupUnderWay, match="another cleanup is running"):
                 clean(lab, filled)
-            now[0] += 0.3  # it changes hands every second time
+            now[0] += 0.3  # every second time, another one gets it
             lease.renew()
         opened = []
 
         def open_one() -> Any:
             opened.append(len(opened))
-            if len(opened) == 4:  # one to work with, and two that found it taken: it has begun to wait
+            if len(opened) == 4:  # one to work with, and two that found it taken: the wait has begun
                 lease.release()
             return lab.database(filled).open()
 
@@ -346,7 +346,7 @@ def test_a_lease_outlives_its_connections(lab: Lab, filled: str) -> None:
 
 
 def test_what_somebody_has_locked_is_passed_over(lab: Lab, filled: str) -> None:
-    """A run; and a task of another, as a scheduler or a worker holds it."""
+    """A run, and a task of another run, locked as by a scheduler or a worker."""
     holder = lab.connect(filled)
     with holder.cursor() as cursor:
         cursor.execute("BEGIN")
@@ -369,7 +369,7 @@ def test_what_somebody_has_locked_is_passed_over(lab: Lab, filled: str) -> None:
 
 
 def test_a_run_that_comes_to_life_meanwhile_stays(lab: Lab, filled: str) -> None:
-    """Its task is cleared in a transaction that ends while the cleanup waits for it."""
+    """A task of the run is cleared in a transaction that ends while the cleanup waits for it."""
     other = lab.connect(filled)
     number = ask(lab, filled, "SELECT min(id) + 30 FROM dag_run")
     one = f"(SELECT dag_id, run_id FROM dag_run WHERE id = {number})"
@@ -401,7 +401,7 @@ def test_a_run_that_comes_to_life_meanwhile_stays(lab: Lab, filled: str) -> None
 
 @KNOWS_NO_AIRFLOW
 def test_a_connection_that_is_lost_is_opened_again(lab: Lab, filled: str) -> None:
-    """Once in the middle of a transaction, and at times all connections there are."""
+    """Once in the middle of a transaction, and sometimes all connections at once."""
     lab.execute(
         filled,
         "CREATE SEQUENCE deletions",
@@ -432,7 +432,7 @@ def test_a_connection_that_is_lost_is_opened_again(lab: Lab, filled: str) -> Non
 
 @KNOWS_NO_AIRFLOW
 def test_an_end_by_time_is_gone_on_from(lab: Lab, filled: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The time is up when some runs are deleted and most are not."""
+    """The time is up when some runs are deleted, but most are not."""
     now = [0.0]
     monkeypatch.setattr(deletion, "time", SimpleNamespace(monotonic=lambda: now[0]))
 
@@ -453,7 +453,7 @@ def test_an_end_by_time_is_gone_on_from(lab: Lab, filled: str, monkeypatch: pyte
 
 @KNOWS_NO_AIRFLOW
 def test_what_takes_too_long_is_done_in_smaller_parts(lab: Lab, filled: str) -> None:
-    """No transaction takes longer than it may, though the first guess at a size was far too large."""
+    """No transaction exceeds its limit, although the first estimate of a size was far too large."""
     most = 5 * TASKS
     lab.execute(filled, *history.endless("task_instance", most))
     of_one_dag = {"max_transaction": timedelta(seconds=1), "tables": ["dag_run"], "dag_ids": ["dag_001"]}
@@ -467,7 +467,7 @@ def test_what_takes_too_long_is_done_in_smaller_parts(lab: Lab, filled: str) -> 
 
 @KNOWS_NO_AIRFLOW
 def test_a_run_of_many_tasks_goes_piece_by_piece(lab: Lab, filled: str) -> None:
-    """Deleting it at once would never end."""
+    """Deleting it in one transaction would never end."""
     one = "id = (SELECT min(id) + 11 FROM dag_run)"
     connection = lab.connect(filled)
     with connection.cursor() as cursor:

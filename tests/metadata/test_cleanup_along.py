@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the references delete along with tasks and runs: counted as if a statement had, and never more than was seen."""
+"""Rows that references delete with tasks and runs are counted like others, and never more than were seen."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ MAPPED = 60
 
 @pytest.fixture(scope="module")
 def template(lab: Lab) -> str:
-    """A year of runs with something of each kind on their tasks. Nothing is deleted in it."""
+    """A year of runs with dependent rows of each kind on their tasks. Nothing is deleted in it."""
     database = lab.copy()
     connection = lab.connect(database)
     with connection.cursor() as cursor:
@@ -109,16 +109,16 @@ def test_what_goes_along_is_counted(lab: Lab, filled: str) -> None:
 
 
 def test_what_has_a_date_never_goes_unseen(lab: Lab, database: str) -> None:
-    """What a new Airflow adds goes along with runs only once it is known, and then its dates have to be."""
+    """A table of a new Airflow is deleted with runs only if it is in the rules, which must define its dates."""
     connection = lab.connect(database)
     schema = read_schema(connection)
     connection.close()
     for root in rules.ROOTS.values():
         for name in root.cascaded:
             columns = schema.tables[name].columns if name in schema.tables else ()
-            # The logical date says what a run is for, and not when something happened.
+            # The logical date is what a run is for, not when something happened.
             if any("time" in column.type and column.name != "logical_date" for column in columns):
-                # A deadline's definition is written with its serialized DAG, whose date counts.
+                # A deadline's definition is written with its serialized DAG, so the DAG's date counts.
                 assert name in (*rules.YOUNG, "deadline_alert"), name
     assert set(rules.WRITTEN_ONCE) <= set(rules.YOUNG)
 
@@ -135,7 +135,7 @@ def test_where_the_server_counts_nothing_statements_do(lab: Lab, filled: str) ->
 
 @KNOWS_NO_AIRFLOW
 def test_where_references_are_not_heeded_statements_delete(lab: Lab, filled: str) -> None:
-    """As a restore leaves a table that was cut off before it had turned them on again."""
+    """As in a table left by a restore that was interrupted before it enabled them again."""
     lab.run(lab.postgres.execute("ALTER ROLE airflow_user SUPERUSER"))
     try:
         lab.execute(filled, "ALTER TABLE task_instance DISABLE TRIGGER ALL")
@@ -149,7 +149,7 @@ def test_where_references_are_not_heeded_statements_delete(lab: Lab, filled: str
 
 
 def test_what_goes_with_pieces_of_a_large_run_is_counted(lab: Lab, filled: str) -> None:
-    """What hangs on a task goes with it, also where it refers to the run as well, as on Airflow 2."""
+    """A task's dependent rows are deleted with it, even if they also refer to the run, as on Airflow 2."""
     connection = lab.connect(filled)
     with connection.cursor() as cursor:
         cursor.execute("SELECT dag_id, run_id FROM dag_run ORDER BY id OFFSET 11 LIMIT 1")
@@ -172,7 +172,7 @@ def test_what_goes_with_pieces_of_a_large_run_is_counted(lab: Lab, filled: str) 
 
 @KNOWS_NO_AIRFLOW
 def test_a_row_that_contradicts_itself_goes_as_its_reference_says(lab: Lab, filled: str) -> None:
-    """An XCom names its run twice; only one of these is a reference."""
+    """An XCom names its run twice, but only one of these is a reference."""
     lab.execute(filled, "UPDATE xcom SET dag_run_id = dag_run_id + 1000000 WHERE dag_run_id % 7 = 0")
     before = contents(lab, filled)
     outcome = clean(lab, filled)
@@ -183,7 +183,7 @@ def test_a_row_that_contradicts_itself_goes_as_its_reference_says(lab: Lab, fill
 
 @KNOWS_NO_AIRFLOW
 def test_what_somebody_else_deletes_meanwhile_is_no_reason_to_doubt(lab: Lab, filled: str) -> None:
-    """A row is looked at with its task, and gone when the task is deleted: that is seen, and done again."""
+    """A row that was seen with its task is deleted before the task is: this is detected, and the batch repeated."""
     other = lab.connect(filled)
     lab.execute(
         filled,
@@ -206,7 +206,7 @@ def test_what_somebody_else_deletes_meanwhile_is_no_reason_to_doubt(lab: Lab, fi
     waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 77 AND NOT granted"
     while cleaning.is_alive() and not ask(lab, filled, waiting):
         time.sleep(0.01)
-    # Of the oldest run, which is among the first to go.
+    # Of the oldest run, which is among the first to be deleted.
     of_task = "dag_id, run_id, task_id" if "run_id" in columns(lab, filled, "task_reschedule") else "ti_id"
     cursor.execute(
         f"DELETE FROM task_reschedule WHERE ({of_task}) IN (SELECT {of_task.replace('ti_id', 'id')} FROM task_instance "
@@ -224,7 +224,7 @@ def test_what_somebody_else_deletes_meanwhile_is_no_reason_to_doubt(lab: Lab, fi
 
 @KNOWS_NO_AIRFLOW
 def test_where_the_server_counts_wrongly_statements_do(lab: Lab, filled: str, caplog: pytest.LogCaptureFixture) -> None:
-    """As if what was counted were moved away within a transaction."""
+    """As if the counted rows were moved away within a transaction."""
     lab.execute(
         filled,
         "CREATE FUNCTION public.pg_stat_get_xact_tuples_deleted(oid) RETURNS bigint LANGUAGE sql AS 'SELECT 0::bigint'",
@@ -241,7 +241,7 @@ def test_where_the_server_counts_wrongly_statements_do(lab: Lab, filled: str, ca
 @KNOWS_NO_AIRFLOW
 @pytest.mark.parametrize("is_first", [True, False], ids=["first-of-its-table", "one-of-many"])
 def test_what_comes_in_between_is_not_deleted_unseen(lab: Lab, filled: str, is_first: bool) -> None:
-    """A note is written on a run after the notes were looked at, and before the run is deleted: every time."""
+    """Every time, a note is added to a run after the notes were read and before the run is deleted."""
     connection = lab.connect(filled)
     with connection.cursor() as cursor:
         cursor.execute("SELECT min(id) + 11 FROM dag_run")

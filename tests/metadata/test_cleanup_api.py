@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A cleanup by route ``api``: the server's service and the task's end of it, against a real database."""
+"""A cleanup by route ``api``: the server's service and the task's client, against a real database."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ STEP_S = 0.5
 
 @pytest.fixture
 def in_steps(monkeypatch):
-    """Let the time pass with each look at it: on any machine a step does a few transactions, and is over."""
+    """Advance the clock each time it is read, so that on any machine a step ends after a few transactions."""
     looks = itertools.count()
     monkeypatch.setattr(deletion, "time", SimpleNamespace(monotonic=lambda: next(looks) / 100))
 
@@ -61,7 +61,7 @@ def template(lab):
 
 
 def contents(lab, database):
-    """Every row of every table, as text."""
+    """Return every row of every table, as strings."""
     connection = lab.connect(database)
     with connection.cursor() as cursor:
         cursor.execute("SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace")
@@ -149,7 +149,7 @@ def test_the_run_that_asks_for_it_stays(lab, filled) -> None:
 
 @KNOWS_NO_AIRFLOW
 def test_the_server_bounds_what_it_is_asked_for(lab, filled) -> None:
-    """The caller says that a step may wait for hours, for rows that somebody has locked."""
+    """The caller requests that a step may wait for hours for locked rows."""
     server = CleaningServer(lab, filled, step_s=0.2)
     options = dataclasses.replace(
         GENTLY, tables=["dag_run"], max_duration=timedelta(hours=1), workers=8, max_transaction=timedelta(hours=1),
@@ -290,7 +290,7 @@ def test_a_request_that_cannot_be_understood(lab, filled) -> None:
         assert name in ("MwaaInputError", "TableNotFound"), request
         assert words
         assert "\n" not in words
-    # A key of evil text is only a key.
+    # A malicious key is only a key.
     answer = server.answer("POST", STEPS, {**step, "after": ["x'; DROP TABLE dag; --"]})
     assert (answer.status, list(answer.body["outcome"]["tables"])) == (200, ["log"])
     assert "failure" in answer.body["outcome"]["tables"]["log"]
@@ -313,7 +313,7 @@ def test_what_the_server_refuses_is_told_as_it_is(lab, filled) -> None:
 
 @KNOWS_NO_AIRFLOW
 def test_one_cleanup_at_a_time(lab, filled) -> None:
-    """Whatever started the other one; this one waits, and goes on."""
+    """No matter what started the other one, this one waits and continues."""
     server = CleaningServer(lab, filled)
     other = Lease(lab.database(filled))
     other.acquire()
@@ -343,7 +343,7 @@ def test_one_cleanup_at_a_time(lab, filled) -> None:
             sleep=lambda seconds: now.__setitem__(0, now[0] + seconds),
         ).run()
     assert 15 < now[0] <= 20
-    # A cleanup whose time is up meanwhile has failed at nothing.
+    # A cleanup whose time is up meanwhile has not failed.
     options = dataclasses.replace(GENTLY, max_duration=timedelta(seconds=30))
     outcome = server.cleanup(
         options, clock=lambda: now[0], sleep=lambda seconds: now.__setitem__(0, now[0] + seconds)
@@ -382,12 +382,12 @@ def test_counting_that_takes_longer_than_a_request_may(lab, filled) -> None:
     holder.cursor().execute("LOCK TABLE task_instance IN ACCESS EXCLUSIVE MODE")
     with pytest.raises(DatabaseRefused, match=r"Route api, at 'production': .*Plan by a database route, or clean"):
         server.cleanup(GENTLY).plan()
-    # A step waits no longer, and may be asked for again soon.
+    # A step stops waiting, and may be requested again soon.
     answer = server.answer("POST", STEPS, {"options": GENTLY.document(), "unit": "log", "after": None})
     assert (answer.status, answer.retry_after_s) == (503, 30)
     assert "Clean by a database route" in answer.body["detail"]
     holder.close()
-    # Nobody shall ask for it again at once: it would take as long.
+    # It must not be requested again at once, because it would take as long.
     assert (server.answers[0].status, server.answers[0].retry_after_s) == (503, 600)
     now = [0.0]
 
@@ -457,7 +457,7 @@ def test_an_answer_that_cannot_be_understood(lab, template, body) -> None:
 
 @KNOWS_NO_AIRFLOW
 def test_a_server_that_says_how_long_it_paused_but_not_why(lab, filled) -> None:
-    """As one does that is older than ``paused_why``: its seconds count as well, beside those with a reason."""
+    """As from a server without ``paused_why``: its seconds count too, in addition to those with a reason."""
 
     class Server(CleaningServer):
         def answer(self, method, path, document):

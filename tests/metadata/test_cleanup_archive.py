@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Archives of what a cleanup deletes: exactly that goes, and it comes back as it was.
+"""Archives of a cleanup: it deletes exactly the archived rows, and a restore brings them back unchanged.
 
-All of it on the schema of the Airflow that runs the tests.
+All tests use the schema of the Airflow that runs them.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ OF_RUNS: dict[str, dict[str, Any]] = {
 
 @pytest.fixture
 def filled(lab, database):
-    """A year with some of everything in it, and values that are hard to carry."""
+    """A year with rows of every kind, and values that are hard to preserve."""
     connection = lab.connect(database)
     with connection.cursor() as cursor:
         history.fill(cursor, runs=36, tasks=3, dags=2)
@@ -130,7 +130,7 @@ def filled(lab, database):
 
 
 def dump(lab, name) -> dict[str, list[str]]:
-    """Every row of every table, as text."""
+    """Return every row of every table, as strings."""
     connection = lab.connect(name)
     try:
         with connection.cursor() as cursor:
@@ -146,7 +146,7 @@ def dump(lab, name) -> dict[str, list[str]]:
 
 
 def but_for_forgotten(tables: dict[str, list[str]]) -> dict[str, list[str]]:
-    """A backfill that stays forgets runs that go, as its foreign key says."""
+    """A kept backfill loses its references to deleted runs, as its foreign key defines."""
     return {name: rows for name, rows in tables.items() if name != "backfill_dag_run"}
 
 
@@ -173,7 +173,7 @@ def restore(lab, name, bucket, key=FOLDER, **options):
 
 
 def once(do):
-    """Do something when the archive is there, and before anything is deleted."""
+    """Call a function when the archive is complete, before anything is deleted."""
 
     def tell(text: str) -> None:
         if text.startswith("Archived"):
@@ -189,7 +189,7 @@ def test_what_went_comes_back_as_it_was(lab, filled, bucket, workers) -> None:
     outcome = clean(lab, filled, bucket, workers=workers, batch_rows=40, progress=lambda *told: calls.append(told))
     assert outcome.archive == f"s3://{bucket}/{FOLDER}/manifest.json"
     assert outcome.failures == {}
-    # What may hold secrets, and is old.
+    # Old rows that may contain secrets.
     assert all("hold secrets" in why for why in outcome.skipped)
     assert outcome.is_complete is not bool(outcome.skipped)
     after = dump(lab, filled)
@@ -211,7 +211,7 @@ def test_what_went_comes_back_as_it_was(lab, filled, bucket, workers) -> None:
     assert found == {name: {"rows": count, "inserted": count} for name, count in gone.items()}
     assert dump(lab, filled) == before
     assert len(told) == len(gone)
-    # Again, by the manifest's own key: all of it is there.
+    # Again, by the manifest's own key: all rows already exist.
     again = restore(lab, filled, bucket, f"{FOLDER}/manifest.json")
     assert again == {name: {"rows": count, "inserted": 0} for name, count in gone.items()}
     assert dump(lab, filled) == before
@@ -236,7 +236,7 @@ def test_a_row_that_changed_since_stays_and_all_else_goes(lab, filled, bucket) -
             cursor.execute("UPDATE log SET extra = extra || ' ' WHERE id = 5; DELETE FROM log WHERE id = 6")
             xcom = {**OF_TASKS["xcom"], "key": "'new'"}
             history.insert(cursor, "xcom", xcom, f"{TASKS} WHERE r.id = {pushed} AND t.task_id = 'task_1'")
-            # Somebody deletes other runs: one becomes the last of its DAG.
+            # Other runs are deleted, so one becomes the last of its DAG.
             cursor.execute(f"DELETE FROM dag_run WHERE id > {last} AND dag_id = 'dag_001'")
         connection.close()
         lock.cursor().execute(f"SELECT 1 FROM dag_run WHERE id = {locked} FOR UPDATE")
@@ -267,7 +267,7 @@ def test_a_row_that_changed_since_stays_and_all_else_goes(lab, filled, bucket) -
         f"dag_run {locked} or a dependent row is locked, and is kept",
         f"log 5 {changed}",
     }
-    # It is not put back over what has changed.
+    # A restore does not overwrite changed rows.
     before = dump(lab, filled)
     with pytest.raises(DatabaseRefused, match=r"Table dag_run .* row id = 2.* has other values than in") as caught:
         restore(lab, filled, bucket, tables=["dag_run"])
@@ -302,7 +302,7 @@ def test_a_lost_connection_is_opened_again(lab, filled, bucket) -> None:
 
 
 def test_a_run_before_one_that_is_cleared_after_the_archive_stays(lab, filled, bucket) -> None:
-    """Nothing of it has changed: what keeps it is another run."""
+    """The run itself has not changed: another run keeps it."""
     third = "(SELECT id FROM dag_run WHERE dag_id = 'dag_000' ORDER BY start_date OFFSET 2 LIMIT 1)"
     lab_rows = "SELECT count(*) FROM dag_run WHERE dag_id = 'dag_000' AND start_date < '2026-06-01'"
 
@@ -380,7 +380,7 @@ def test_what_fails_before_leaves_nothing_visible(lab, filled, bucket) -> None:
 
 def test_an_archive_is_never_written_over(lab, filled, bucket) -> None:
     before = dump(lab, filled)
-    # The archive is made, and the time is up before anything is deleted.
+    # The archive is written, but the time is up before anything is deleted.
     first = clean(lab, filled, bucket, tables=["dag_run"], max_duration=timedelta(microseconds=1))
     assert first.deleted == 0
     assert any("max_duration" in why for why in first.skipped)
@@ -392,7 +392,7 @@ def test_an_archive_is_never_written_over(lab, filled, bucket) -> None:
     assert {name: table["rows"] for name, table in both[0].items()} == {
         name: table["rows"] for name, table in both[1].items()
     }
-    # Nothing is left to do: no archive.
+    # Nothing is left to delete, so there is no archive.
     there = keys(lab, bucket)
     third = clean(lab, filled, bucket, tables=["dag_run"])
     assert (third.archive, third.deleted, third.is_complete) == (None, 0, True)
@@ -520,10 +520,10 @@ def test_another_database_is_noticed_before_anything_is_inserted(lab, filled, bu
         changed(**{field: "7"})
         with pytest.raises(MwaaInputError, match=words):
             restore(lab, filled, bucket)
-    changed(system_identifier=None, initialized=None)  # where the user may not ask
+    changed(system_identifier=None, initialized=None)  # if the user may not read it
     assert restore(lab, filled, bucket)["dag_run"]["inserted"] > 0
     told: list[str] = []
-    del document["database"]  # of an earlier version of this package
+    del document["database"]  # as written by an earlier version of this package
     lab.s3().put_object(Bucket=bucket, Key=f"{FOLDER}/manifest.json", Body=json.dumps(document).encode())
     assert restore(lab, filled, bucket, tell=told.append)["dag_run"]["inserted"] == 0
     assert "does not name its database" in told[0]
@@ -534,11 +534,11 @@ def test_the_next_archive_takes_away_what_a_killed_one_has_left(lab, filled, buc
     clean(lab, filled, bucket, tables=["log"], retention=timedelta(days=200))
     [first] = [key for key in keys(lab, bucket) if key.endswith("/manifest.json")]
     folder = first.removesuffix("/manifest.json")
-    # Killed between the manifest and the end of its note; and in the middle of an upload, of another moment.
+    # Killed between the manifest and the deletion of its note; and during an upload, at another time.
     s3.put_object(Bucket=bucket, Key=f"{folder}/manifest.writing.json", Body=b"{}")
     s3.put_object(Bucket=bucket, Key="cold/archive-20260101T000000Z/manifest.writing.json", Body=b"{}")
     s3.put_object(Bucket=bucket, Key="cold/archive-of-mine/manifest.writing.json", Body=b"{}")
-    for name in ("manifest.json", "manifest.writing.json"):  # as it is called where ages count from the present
+    for name in ("manifest.json", "manifest.writing.json"):  # its name if ages are relative to the present
         s3.put_object(Bucket=bucket, Key=f"cold/archive-20251030T230805.081671Z/{name}", Body=b"{}")
     s3.create_multipart_upload(Bucket=bucket, Key="cold/archive-20251030T230805.081671Z-2/log.csv.gz")
     for key in ("cold/archive-20260101T000000Z/log.csv.gz", "cold/archive-of-mine/x", "elsewhere/x"):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Route cli: `db clean` deletes what is old and nothing else, and what it says of itself is not believed."""
+"""Route cli: `db clean` deletes old rows and nothing else, and its own output is not trusted."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ said: list[str] = []
 
 @pytest.fixture(params=VERSIONS)
 def there(request: pytest.FixtureRequest) -> Environment:
-    """Twelve runs of a year, one of them of each month, and what else grows."""
+    """Twelve runs, one for each month of a year, and rows of the other tables that grow."""
     environment = Environment(request.param)
     for month in range(12):
         environment.run(month * 30 + 2)
@@ -70,7 +70,7 @@ def there(request: pytest.FixtureRequest) -> Environment:
     return environment
 
 
-# -- what goes, and what stays ---------------------------------------------------------------------
+# -- what is deleted, and what is kept -------------------------------------------------------------
 
 
 @KNOWS_NO_AIRFLOW
@@ -265,7 +265,7 @@ def test_a_name_that_no_dag_has_is_refused() -> None:
 
 @KNOWS_NO_AIRFLOW
 def test_a_dag_is_known_by_its_row_or_by_its_runs() -> None:
-    """One whose row the REST API does not show, and one that has no row any more."""
+    """A DAG whose row the REST API does not show, and one that no longer has a row."""
     there = Environment("3.3.1")
     for dag_id in ("hidden", "removed"):
         for month in range(3):
@@ -349,7 +349,7 @@ def test_it_says_which_options_it_ignores(there: Environment) -> None:
 
 @KNOWS_NO_AIRFLOW
 def test_tables_are_those_of_the_rules(there: Environment, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A rule that reads other rows, which db clean does not, takes its table out of this route."""
+    """If a rule reads other rows, which db clean does not, this route skips its table."""
     rule = rules.RetentionRule("somebody reads it", query="SELECT 1 FROM {job} j WHERE j.id = t.id")
     monkeypatch.setitem(rules.ROOTS, "log", dataclasses.replace(rules.ROOTS["log"], retention_rules=(rule,)))
     plan = cleanup(there).plan()
@@ -377,7 +377,7 @@ def test_a_slice_that_fails_is_halved(there: Environment) -> None:
 
 
 def clean_evenly_dated(airflow_version: str, rows: int, threshold: int) -> tuple[Outcome, Environment, int]:
-    """Clean rows whose calls fail above a number of rows; return how many calls failed as well."""
+    """Clean rows with calls that fail above a number of rows; also return how many calls failed."""
     there = Environment(airflow_version)
     there.fill("log", [40 + i / 100 for i in range(rows)])
     there.fails["log"], there.fails_above["log"] = "-sqlalchemy.exc.OperationalError: statement timeout", threshold
@@ -397,7 +397,7 @@ def test_slices_are_halved_until_they_work(rows: int, threshold: int) -> None:
 @KNOWS_NO_AIRFLOW
 @pytest.mark.parametrize("airflow_version", VERSIONS)
 def test_few_calls_fail(airflow_version: str) -> None:
-    """On Airflow 2 each of them leaves a copy of its rows."""
+    """On Airflow 2, each of them leaves a copy of its rows."""
     outcome, there, failing = clean_evenly_dated(airflow_version, 20_000, 900)
     assert (outcome.tables["log"].deleted, there.tables["log"]) == (20_000, [])
     assert 4 <= failing <= 7
@@ -577,7 +577,7 @@ def test_calls_stay_short(shape: str, rows_per_s: float) -> None:
     assert outcome.deleted == sum(count for _, count in there.deletes) == old
     assert all(row.time >= NOW - timedelta(days=30) for row in there.tables["log"])
     if shape == "moment":
-        assert len(there.deletes) == 2  # what is of one moment cannot be parted
+        assert len(there.deletes) == 2  # rows with the same time cannot be split
         return
     assert there.deletes[0][1] <= 20_000
     assert there.counted <= 8 * len(there.deletes) + 20
@@ -620,7 +620,7 @@ for line in sys.stdin:
 
 
 class RealEnvironment:
-    """The installed Airflow's command line on a database, and its runs by a REST API in memory."""
+    """The installed Airflow's command line on a database, and its runs through a REST API in memory."""
 
     def __init__(self, lab: Lab, database: str, folder: Path) -> None:
         self.name = "real"
@@ -688,7 +688,7 @@ def days_ago(days: str) -> str:
 
 
 def test_the_real_db_clean(lab: Lab, database: str, real: RealEnvironment) -> None:
-    """Runs of 90, 60 and 5 days of one DAG; one of another that runs since 45 days; one of 40 days that is younger."""
+    """One DAG's runs of 90, 60 and 5 days ago; another's that has run for 45 days, and its newer one of 40 days ago."""
     ages = "unnest(ARRAY[90, 60, 45, 40, 5]) WITH ORDINALITY AS ages (i, place)"
     dag_id = "CASE i WHEN 45 THEN 'live' ELSE 'done' END"
     began = days_ago("i")
@@ -710,7 +710,7 @@ def test_the_real_db_clean(lab: Lab, database: str, real: RealEnvironment) -> No
         running = {"state": "CASE i WHEN 45 THEN 'running' ELSE 'success' END"}
         insert(cursor, "dag_run", {**run, **ended, **running, "run_type": "'scheduled'"}, ages)
         insert(cursor, "task_instance", {**run, **ended, "task_id": "'t'", "map_index": "-1"}, ages)
-        # Of the runs that go none has one: each table that has is three calls more.
+        # No deleted run has one: each table that does takes three more calls.
         task = f"{ages} JOIN task_instance t ON t.run_id = 'run' || i JOIN dag_run r ON r.run_id = t.run_id"
         insert(cursor, "xcom", {**XCOM, "timestamp": "t.start_date"}, f"{task} WHERE i < 50")
         insert(cursor, "log", {"dttm": days_ago("i"), "event": "'e'"}, "generate_series(31, 40) i")
@@ -742,7 +742,7 @@ def test_the_real_db_clean(lab: Lab, database: str, real: RealEnvironment) -> No
 
 
 def check_the_stub(real: RealEnvironment) -> None:
-    """What the tests above are run with prints what this Airflow has just printed."""
+    """The stub of the tests above prints what this Airflow has just printed."""
     like = "2.10.3" if real.airflow_version.startswith("2.") else "3.3.1"
     if real.airflow_version != like:
         return
@@ -756,7 +756,7 @@ def check_the_stub(real: RealEnvironment) -> None:
 
 
 def words(text: str) -> list[str]:
-    """Give the lines that say something, without what differs from call to call, and what only Airflow 2 adds."""
+    """Return the relevant lines, without what differs between calls and what only Airflow 2 adds."""
     lines = [
         re.sub(r"^.*(WARNING -|\[warning  \])|\[airflow\.utils.*|__\d{14}", "", line) for line in text.splitlines()
     ]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``kill -9`` after random rows, then again: the end is that of a cleanup that nobody disturbed."""
+"""``kill -9`` after random rows, then again: the result is that of an uninterrupted cleanup."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 KILLS = 20 if FULL else 3
 RUNS, TASKS = (1500, 6) if FULL else (300, 3)
 BATCH_ROWS, FIRST_RUNS = 100, 20
-# It is held in a transaction, and so must not be short of time.
+# It is stopped in a transaction, which must not time out.
 CLEAN = f"""
 import sys
 from datetime import datetime, timedelta, UTC
@@ -37,7 +37,7 @@ print(outcome.deleted, outcome.is_complete)
 """
 TABLES = ("dag_run", "task_instance", "xcom", "log", "rendered_task_instance_fields")
 _LOCK = 77
-# Of what is deleted each row counts, whether its transaction is committed or not; from zero on all wait for the lock.
+# Each deleted row counts, whether its transaction commits or not; at zero, all wait for the lock.
 HOLD = (
     "CREATE SEQUENCE gone MINVALUE -1000000000",
     f"""CREATE FUNCTION hold() RETURNS trigger LANGUAGE plpgsql AS
@@ -47,7 +47,7 @@ HOLD = (
 
 
 def dump(lab: Lab, name: str) -> dict[str, str]:
-    """Every table's rows as one checksum."""
+    """Return one checksum of the rows of every table."""
     connection, found = lab.connect(name), {}
     with connection.cursor() as cursor:
         for table in TABLES:
@@ -99,7 +99,7 @@ def test_killed_after_random_rows(lab: Lab, database: str) -> None:
     finish(undisturbed, 1)
     before, after = dump(lab, database), dump(lab, undisturbed)
     rows = sum(int(before[table].split()[0]) - int(after[table].split()[0]) for table in TABLES)
-    # More than two workers delete in their first transactions; and of all rows some are left in the end.
+    # More than two workers delete in their first transactions, and some rows remain in the end.
     least, most = max(rows // (2 * KILLS), 2 * FIRST_RUNS * (1 + 4 * TASKS) + 1), rows // KILLS - 1
     chosen = random.Random(seeds.of_the_day())
     waiting = f"SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = {_LOCK} AND NOT granted"
@@ -114,7 +114,7 @@ def test_killed_after_random_rows(lab: Lab, database: str) -> None:
         process.communicate()
         assert dump(lab, database) not in (before, after)
         holder.close()
-        # The server has noticed, too.
+        # The server has detected it, too.
         wait_until(lambda: ask(lab, database, others) == 0)
     finish(database, 2)
     assert dump(lab, database) == after

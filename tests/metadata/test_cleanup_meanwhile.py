@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Runs that are cleared, marked, deleted and made between two batches: what keeps a row is true when it is deleted."""
+"""Runs are cleared, marked, deleted and created between batches: rules hold at the time of the deletion."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class World:
         return [run_id for (run_id,) in self.cursor.fetchall()]
 
     def clean(self, between: Callable[[int], None], **options: Any) -> Any:
-        """Clean in batches of a row, with something to happen after each."""
+        """Clean in batches of one row, with a callback after each."""
         batches = 0
 
         def progress(*_: Any) -> None:
@@ -90,7 +90,7 @@ class World:
         return run_cleanup(self.database, CleanupOptions(**given), progress=progress)
 
     def settle(self, before: dict[str, set[tuple[str, ...]]], asked: CleanupOptions) -> None:
-        """Check what went since, against the rows as they were when it went; and forget it."""
+        """Check what was deleted since the last check against the rows at that time, and reset."""
         allowed = Model(copy.deepcopy(self.rows), self.catalog, asked).gone
         for table, keys in before.items():
             gone = keys - self.keys(table)
@@ -101,7 +101,7 @@ class World:
     # -- what people do meanwhile ------------------------------------------------------------------
 
     def change(self) -> None:
-        """Clear, mark or delete some run, or make one."""
+        """Clear, mark, delete or create some run."""
         runs = self.rows["dag_run"]
         if not runs:
             return
@@ -134,7 +134,7 @@ class World:
         self.cursor.execute("UPDATE dag_run SET state = %s WHERE id = %s", (state, run["id"]))
 
     def delete(self, run: Row) -> None:
-        """As the UI does, with all that hangs on it."""
+        """As the UI does, with all dependent rows."""
         before = {table: self.keys(table) for table in self.rows}
         for table in ("rendered_task_instance_fields", "task_fail", "task_map", "xcom", "task_instance"):
             if self.catalog.has(table):
@@ -179,7 +179,7 @@ def test_a_run_that_became_the_last_meanwhile_stays(world: World) -> None:
             world.delete(runs[6])
 
     world.clean(delete)
-    # Until the next cleanup all of them, for none is known to be later than they are.
+    # All of them until the next cleanup, because none is known to be later.
     assert world.there() == ["r2", "r3", "r4", "r5", "r6"]
     world.clean(lambda _: None)
     assert world.there() == ["r6"]
@@ -230,7 +230,7 @@ LISTED = "SELECT l.log_id FROM {keep_logs} l"
 def test_a_rule_that_reads_other_rows_is_checked_again_under_the_lock(
     world: World, monkeypatch: pytest.MonkeyPatch, rule: rules.RetentionRule
 ) -> None:
-    """Whatever words its SQL has: ``IN (SELECT …)`` reads other rows just as ``EXISTS`` does."""
+    """Regardless of its SQL: ``IN (SELECT …)`` reads other rows just as ``EXISTS`` does."""
     monkeypatch.setitem(rules.ROOTS, "log", dataclasses.replace(rules.ROOTS["log"], retention_rules=(rule,)))
     world.cursor.execute("CREATE TABLE keep_logs (log_id integer PRIMARY KEY)")
     world.cursor.execute("INSERT INTO keep_logs VALUES (2)")
@@ -269,7 +269,7 @@ def test_random_histories_with_changes_between_batches(lab: Lab, database: str, 
 
     run_cleanup(world.database, asked, progress=between)
     world.settle(known, asked)
-    # What is left to go then goes: nothing stays for good that need not.
+    # The rest is deleted next time: nothing is kept forever without a reason.
     model = Model(copy.deepcopy(world.rows), world.catalog, asked)
     run_cleanup(world.database, asked)
     for table in tables:
@@ -281,7 +281,7 @@ def test_random_histories_with_changes_between_batches(lab: Lab, database: str, 
 
 @pytest.mark.parametrize("seed", seeds.several(2))
 def test_both_forms_of_a_rule_say_the_same(lab: Lab, database: str, seed: str) -> None:
-    """Which runs unfinished ones look back to, and which are the last: of the whole table, and of one run."""
+    """Return the previous runs of unfinished ones, and the last runs: for the whole table, and for one run."""
     random = Random(f"forms {seed}")
     world = World(lab, database, random)
     runs = [

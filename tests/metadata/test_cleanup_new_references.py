@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Foreign keys that are created, dropped or switched off while a cleanup runs: no transaction deletes by others."""
+"""Foreign keys are created, dropped or disabled while a cleanup runs: no transaction deletes through unknown ones."""
 
 from __future__ import annotations
 
@@ -62,14 +62,14 @@ def count(lab: Lab, name: str, table: str) -> int:
 
 
 def orphans(lab: Lab, name: str) -> int:
-    """Count reschedules whose task is gone."""
+    """Count reschedules whose task no longer exists."""
     ours = ["ti_id"] if AIRFLOW_V_3 else ["dag_id", "task_id", "run_id", "map_index"]
     same = " AND ".join(f"i.{column.removeprefix('ti_')} = r.{column}" for column in ours)
     return count(lab, name, f"task_reschedule r WHERE NOT EXISTS (SELECT 1 FROM task_instance i WHERE {same})")
 
 
 def once(do: Callable[[], None]) -> Callable[..., None]:
-    """Do something when the first transaction is told of, and nothing later."""
+    """Call a function when the first transaction is reported, and only then."""
     done: list[bool] = []
 
     def progress(*_: Any) -> None:
@@ -111,7 +111,7 @@ def test_a_reference_created_between_two_transactions_stops_it(
     outcome = clean(lab, filled, "database", once(create), workers=workers)
     is_stopped(outcome, "cost_run_fkey", "reporting.cost", "dag_run", f"ON DELETE {action}", "created")
     assert ask(lab, filled, "SELECT count(*), count(run) FROM reporting.cost") == [(seen[0], seen[0])]
-    # What was deleted before is counted, and nothing else is gone.
+    # What was deleted before is counted, and nothing else is deleted.
     gone = outcome.tables["dag_run"].deleted
     assert 0 < gone == before - count(lab, filled, "dag_run")
     assert outcome.tables["dag_run"].matched > gone
@@ -150,7 +150,7 @@ def test_other_tables_are_not_begun_after_it(lab: Lab, filled: str) -> None:
 def test_a_reference_created_within_a_transaction_is_seen_in_it(
     lab: Lab, filled: str, action: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The runs are locked and nothing is deleted yet: just then nothing keeps the reference from being created."""
+    """The runs are locked and nothing is deleted: at that point nothing prevents the reference from being created."""
     before, remove, created = count(lab, filled, "dag_run"), Removal.remove, []
     lab.execute(filled, "CREATE TABLE reporting.cost AS SELECT id AS run FROM public.dag_run")
     refer = f"ALTER TABLE reporting.cost ADD FOREIGN KEY (run) REFERENCES public.dag_run (id) ON DELETE {action}"
@@ -169,7 +169,7 @@ def test_a_reference_created_within_a_transaction_is_seen_in_it(
 
 
 def test_a_reference_waits_for_what_has_deleted(lab: Lab, filled: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """This is what the check stands on: after it has looked, no reference can come before the transaction ends."""
+    """The check relies on this: after it, no reference can be added before the transaction ends."""
     remove, tried = Removal.remove, []
     connection = lab.connect(filled)
 
@@ -196,7 +196,7 @@ def test_a_reference_on_what_goes_along_is_seen(lab: Lab, filled: str) -> None:
 
 
 def test_a_reference_on_a_table_without_dependents_is_seen(lab: Lab, filled: str) -> None:
-    """These rows are deleted by one plain statement."""
+    """One plain statement deletes these rows."""
     create = [
         "CREATE TABLE reporting.of_log (log integer REFERENCES public.log (id) ON DELETE CASCADE)",
         "INSERT INTO reporting.of_log SELECT id FROM public.log",
@@ -207,14 +207,14 @@ def test_a_reference_on_a_table_without_dependents_is_seen(lab: Lab, filled: str
     left = count(lab, filled, "log")
     assert 0 < outcome.deleted == before - left
     assert count(lab, filled, "reporting.of_log") == left
-    # Run again it knows the reference, and what that keeps.
+    # The next cleanup knows the reference, and what it keeps.
     again = clean(lab, filled, "database", lambda *_: None, tables=["log"])
     assert (again.deleted, again.is_complete) == (0, True)
 
 
 @pytest.mark.parametrize("how", ["PARTITION", "INHERIT"])
 def test_a_reference_on_a_table_below_is_seen(lab: Lab, filled: str, how: str) -> None:
-    """A partition or an heir comes meanwhile, and something refers to it."""
+    """A partition or an inheriting table is added meanwhile, and something refers to it."""
     if how == "PARTITION":
         lab.execute(
             filled,
@@ -235,7 +235,7 @@ def test_a_reference_on_a_table_below_is_seen(lab: Lab, filled: str, how: str) -
 
 
 def test_a_reference_that_is_dropped_stops_it(lab: Lab, filled: str) -> None:
-    """What went along by it would stay behind, and refer to nothing."""
+    """Rows that it would have deleted would remain, with dangling references."""
     [(name,)] = ask(
         lab, filled,
         "SELECT conname FROM pg_constraint WHERE conrelid = 'task_reschedule'::regclass AND confrelid = "
@@ -305,7 +305,7 @@ def test_a_step_is_stopped_and_the_next_knows_the_reference(
 
 
 def test_by_the_api_what_steps_have_deleted_before_is_told(lab: Lab, filled: str) -> None:
-    """A step reads the schema anew: a reference that came since the one before is refused by it."""
+    """Each step reads the schema again, and refuses a reference that was added since the previous one."""
     asked = CleanupOptions(now=NOW, tables=["log", "dag_run"], batch_rows=5)
     server, before = CleaningServer(lab, filled), count(lab, filled, "log")
     units = cleanup_units(lab.database(filled), asked)[1]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The operator: what it returns, logs and measures, and what it refuses."""
+"""The operator: what it returns, logs, measures and refuses."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from airflow_mwaa_provider.operators.metadata import MetadataCleanupOperator
 if TYPE_CHECKING:
     from tests.metadata.lab import Lab
 
-# The runs of the history are a month apart: twelve in the year before 2026-11-22, which the clock has passed.
+# The history's runs are a month apart: twelve in the year before 2026-11-22, which is in the past.
 MADE = {"metadata_conn_id": "metadata", "task_id": "clean"}
 
 
@@ -34,7 +34,7 @@ def old(lab: Lab, name: str) -> list[str]:
 
 @pytest.fixture
 def of_old_time(lab: Lab, short_history: str, connections: Any) -> str:
-    """The history, so far back that every run is old."""
+    """The history, moved back so far that every run is old."""
     for table, names in {"dag_run": ("start_date", "end_date"), "task_instance": ("start_date", "end_date")}.items():
         items = ", ".join(f"{name} = {name} - interval '2 years'" for name in names)
         lab.execute(short_history, f"UPDATE {table} SET {items}")
@@ -59,8 +59,8 @@ def test_a_task_cleans(lab: Lab, of_old_time: str, caplog: Any, capsys: Any, mon
     operator = MetadataCleanupOperator(**MADE, retention_by_table={"log": timedelta(days=60)})
     with caplog.at_level(logging.INFO):
         returned = operator.execute(context)
-    json.dumps(returned)  # what an XCom can hold
-    # Two DAGs: the last run of each stays.
+    json.dumps(returned)  # valid as an XCom
+    # The last run of each of the two DAGs is kept.
     keys = {"matched", "deleted", "batches", "seconds", "longest_transaction_s"}
     assert all(set(table) == keys for table in returned.values())
     left = old(lab, of_old_time)

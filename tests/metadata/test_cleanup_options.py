@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every number and length of time that a cleanup takes, where it cannot be: one line, before a database is opened."""
+"""Every number and duration of a cleanup, with invalid values: one line, before a database is opened."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def test_a_wait_below_0(seconds: float) -> None:
 @KNOWS_NO_AIRFLOW
 @pytest.mark.parametrize("name", ["lock_timeout", "statement_timeout"])
 def test_what_postgresql_takes_for_no_limit_is_refused(name: str) -> None:
-    """It counts milliseconds: what is below one of them would be 0, and 0 is no limit at all."""
+    """It counts milliseconds, so a shorter time would be 0, which means no limit."""
     refused(lambda: CleanupOptions(**{name: timedelta(microseconds=400)}), name, "1 millisecond")
     assert CleanupOptions(**{name: timedelta(milliseconds=1)})
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whatever the history and the options: what must stay stays, what is planned goes, and nothing else."""
+"""For any history and options, exactly the planned rows are deleted, and none that must be kept."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ NAMED = (
 
 
 class Metadata:
-    """One database that is filled anew for each case."""
+    """One database that is filled again for each case."""
 
     def __init__(self, lab: Lab) -> None:
         self.lab = lab
@@ -68,7 +68,7 @@ def metadata(lab: Lab) -> Any:
 
 
 def options(random: Random, metadata: Metadata, rows: Rows) -> CleanupOptions:
-    """Draw options that are allowed."""
+    """Draw valid options."""
     retention = random.choice(RETENTIONS)
     given: dict[str, Any] = {
         "retention": retention,
@@ -122,7 +122,7 @@ def test_what_goes_is_what_is_promised(metadata: Metadata, seed: int) -> None:
     assert outcome.is_complete
     assert {name: table.deleted for name, table in outcome.tables.items() if table.deleted} == planned
     assert all(table.matched == table.deleted for table in outcome.tables.values())
-    # Mostly nothing is left to go; but where tasks go before their run, nothing young may be left to keep it.
+    # Usually nothing remains, but if tasks are deleted before their run, no new row may remain to keep it.
     left = {table: [row for row in found if row not in model.gone.get(table, [])] for table, found in rows.items()}
     following = Model(left, metadata.catalog, asked).gone
     again = {table.table: table.rows for table in plan_cleanup(metadata.database, asked).tables if table.rows}

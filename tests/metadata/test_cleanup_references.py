@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Foreign keys that Airflow does not have itself: of any schema, with any action, to partitions and heirs too."""
+"""Foreign keys that are not Airflow's: from any schema, with any action, also to partitions and inheriting tables."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ def test_partitions_are_told_by_their_table(lab: Lab, filled: str) -> None:
 
 @KNOWS_NO_AIRFLOW
 def test_what_refers_to_a_partition_or_an_heir_refers_to_the_whole(lab: Lab, filled: str) -> None:
-    """A DELETE from the table above takes rows of those below, and what refers to these."""
+    """A DELETE from a parent table deletes rows of the tables below it, and what refers to these."""
     lab.execute(
         filled,
         "CREATE TABLE public.dag_run_of_old (PRIMARY KEY (id)) INHERITS (public.dag_run)",
@@ -247,7 +247,7 @@ def test_what_may_not_be_read_is_told_and_the_rest_is_counted(lab: Lab, database
 def test_a_deadline_keeps_the_version_that_its_alert_is_of(
     lab: Lab, database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Deleting the version takes its alert along, and would empty the deadline of a run, one that runs maybe."""
+    """Deleting the version also deletes its alert, and would empty the deadline of a run that may be unfinished."""
     connection = lab.connect(database)
     schema = read_schema(connection)
     if not ("deadline_alert" in schema.tables and schema.tables["deadline"].has("deadline_alert_id")):
@@ -272,7 +272,7 @@ def test_a_deadline_keeps_the_version_that_its_alert_is_of(
         Catalog(cursor).insert(cursor, rows)
     connection.close()
     with lab.connect(database) as other, other.cursor() as cursor:
-        # A deadline that comes in the very moment in which a version is deleted waits, and then refers to nothing.
+        # A deadline that is inserted while a version is being deleted waits, and then refers to nothing.
         cursor.execute("SET lock_timeout TO '100ms'")
         deadline = "UPDATE deadline SET deadline_alert_id = %s"
         remove, tried = Removal.remove, []
@@ -299,7 +299,7 @@ def test_a_deadline_keeps_the_version_that_its_alert_is_of(
 
 
 def test_a_rule_that_reads_other_rows_says_so(lab: Lab, database: str) -> None:
-    """A rule on other rows is asked again under the lock. What it reads is seen in PostgreSQL's plan of it."""
+    """A rule on other rows is checked again under the lock. PostgreSQL's plan shows what it reads."""
     connection = lab.connect(database)
     schema = read_schema(connection)
     options = CleanupOptions(own_run=("d", "r"))
@@ -340,11 +340,11 @@ def relations(plan: dict[str, Any]) -> Iterator[str]:
         yield from relations(child)
 
 
-# -- random histories with tables of somebody else's ---------------------------------------------------
+# -- random histories with third-party tables ----------------------------------------------------------
 
 
 class Foreign:
-    """A table that somebody made, on rows of one of Airflow's."""
+    """A third-party table that refers to rows of one of Airflow's."""
 
     def __init__(self, random: Random, catalog: Catalog, rows: Rows) -> None:
         targets = {
@@ -373,7 +373,7 @@ class Foreign:
 
 
 class GuardedModel(Model):
-    """The oracle, with rows that somebody's table refers to."""
+    """The oracle, with rows that a third-party table refers to."""
 
     def __init__(self, foreign: list[Foreign], *given: Any) -> None:
         self._referred = {id(row) for one in foreign for row in one.referred}

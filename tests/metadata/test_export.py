@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Exports of a whole metadata database: rows, checksums, types, partitions, what is left out."""
+"""Exports of a whole metadata database: rows, checksums, types, partitions, what is omitted."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ INSTANTS = (
 
 @pytest.fixture(scope="module")
 def template(lab):
-    """A small history with everything in it that breaks exports."""
+    """A small history with everything that breaks exports."""
     database = lab.copy()
     connection = lab.connect(database)
     with connection.cursor() as cursor:
@@ -67,7 +67,7 @@ def template(lab):
                 "UPDATE dag_run SET end_date = %s WHERE id = (SELECT id FROM dag_run ORDER BY id OFFSET %s LIMIT 1)",
                 (instant, number),
             )
-        # Some text, and every byte there is as binary.
+        # Some text, and every possible byte as binary.
         cursor.execute("UPDATE log SET extra = repeat('x\"y\n', 75000) WHERE id = (SELECT max(id) FROM log)")
         first_run = "run_id = (SELECT min(run_id) FROM dag_run)"
         every_byte = psycopg2.Binary(bytes(range(256)) * 100)
@@ -97,14 +97,14 @@ def schema_of(lab, database):
 
 
 def plain(value):
-    """A value as it compares, whichever library it is from."""
+    """Return a value in a form that compares equal for all libraries."""
     if isinstance(value, memoryview):
         return bytes(value)
     return value.astimezone(UTC) if isinstance(value, datetime) and value.tzinfo else value
 
 
 def text_query(schema, table, columns):
-    """The table as an export shall have it, written independently: true and false spelt out."""
+    """Return the table as an export must contain it, written independently, with true and false spelled out."""
     items = [f'"{name}"::text' if schema.tables[table].column(name).type == "bool" else f'"{name}"' for name in columns]
     named = ", ".join(f'{item} AS "{name}"' for item, name in zip(items, columns, strict=True))
     return f'SELECT {named} FROM "{table}"'
@@ -193,7 +193,7 @@ def test_duckdb_and_pandas_read_it_by_its_name_alone(lab, database, bucket, tmp_
 
     types = {row[0]: row[1] for row in duckdb.sql(f"DESCRIBE SELECT * FROM '{paths['task_instance']}'").fetchall()}
     integer = "INTEGER" if file_format == "parquet" else "BIGINT"
-    # Older DuckDBs take a time with a zone in CSV for one in UTC without.
+    # Older DuckDBs read a time with a zone in CSV as one in UTC without a zone.
     times = {"TIMESTAMP WITH TIME ZONE"} | ({"TIMESTAMP"} if file_format == "csv" else set())
     assert {types["start_date"], types["end_date"]} <= times
     assert types["try_number"] == types["map_index"] == integer
@@ -214,7 +214,7 @@ def test_duckdb_and_pandas_read_it_by_its_name_alone(lab, database, bucket, tmp_
     assert frame["try_number"].dtype.kind == "i"
     assert frame["duration"].dtype.kind == "f"
     assert (frame["operator"] == 'two\nlines, "quoted"').sum() == 30
-    # CSV has no types: pandas takes times in it for text unless it is told, and they are in the form that it knows.
+    # CSV has no types: pandas reads times as strings unless told otherwise. It can parse their format.
     assert pd.to_datetime(frame["start_date"], format="ISO8601").min() == first
     assert read(paths["dag"]).set_index("dag_id")["is_paused"].to_dict() == {"dag_000": False, "dag_001": True}
     assert read(paths["dag"])["is_paused"].dtype.kind == "b"
@@ -225,7 +225,7 @@ def test_a_repeated_export_writes_the_same_objects(lab, template, bucket) -> Non
     objects = {key: body(lab, bucket, key) for key in keys(lab, bucket)}
     second = export(lab, template, bucket)
     assert first.tables == second.tables
-    del objects["files/export/manifest.json"]  # it says when
+    del objects["files/export/manifest.json"]  # it contains the time
     assert {key: body(lab, bucket, key) for key in objects} == objects
     assert keys(lab, bucket) == [*sorted([*objects, "files/export/manifest.json"])]
     assert uploads(lab, bucket) == []
@@ -245,7 +245,7 @@ def test_rows_of_a_window_and_those_that_never_began(lab, database, bucket) -> N
     }
     assert sum(row["start_date"] == "" for row in rows(lab, bucket, "files/export/task_instance.csv")) == 10
     assert manifest(lab, bucket)["since"] == "2026-02-01T00:00:00+00:00"
-    # Without a beginning and without an end, together, every row leaves exactly once.
+    # An export without a beginning and one without an end together contain every row exactly once.
     before = export(lab, database, bucket, prefix="a", until=since, tables=["task_instance"])
     after = export(lab, database, bucket, prefix="b", since=until, tables=["task_instance"])
     assert before.tables["task_instance"].rows + 28 + after.tables["task_instance"].rows == 365
@@ -330,7 +330,7 @@ def test_a_table_of_secrets_alone_is_left_out(lab, short_history, bucket, file_f
     assert {"dag_run", "task_instance"} < set(exported.tables)
     assert {"plugin_tokens", "plugin_nothing", "log"}.isdisjoint(exported.tables)
     assert "plugin_tokens" in caplog.text
-    # Asked for by its name it is refused by its name; with a column of it, that leaves masked.
+    # Requested by name, it is refused by name; with one of its columns, that is exported masked.
     with pytest.raises(TableNotFound, match=r"plugin_tokens .* tables=\['plugin_tokens.api_token'\]"):
         export(lab, short_history, bucket, tables=["plugin_tokens"])
     lab.execute(short_history, "INSERT INTO plugin_tokens VALUES ('open sesame')")
@@ -364,7 +364,7 @@ DAYS = [datetime(2026, 3, day, tzinfo=UTC) for day in range(1, 5)]
 
 
 def test_windows_in_one_prefix_do_not_take_the_place_of_rows_without_a_date(lab, database, bucket) -> None:
-    """Both have rows in the folder of those that have none: NULL in the first, infinity in the second one."""
+    """Both have rows in the folder for rows without a date: NULL in the first, infinity in the second."""
     moments = {"a": "2026-03-01", "b": "2026-03-03", "bc": "0044-01-01 BC", "inf": "infinity", "far": "12000-01-01"}
     for event, moment in moments.items():
         lab.execute(database, f"INSERT INTO log (dttm, event) VALUES ('{moment}', '{event}')")

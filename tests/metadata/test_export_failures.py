@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What goes wrong during an export: named in one line, and nothing of it visible afterwards."""
+"""Failures during an export: reported in one line, with nothing of the export visible afterwards."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from tests.metadata.once import FULL, KNOWS_NO_AIRFLOW
 
 @pytest.fixture
 def large(lab, database):
-    """A database whose log takes several parts of an upload."""
+    """A database whose log needs several parts of an upload."""
     connection = lab.connect(database)
     with connection.cursor() as cursor:
         history.fill(cursor, runs=20, tasks=5, dags=2)
@@ -79,7 +79,7 @@ def test_what_s3_refuses_is_said_before_the_database_is_read(
         export_through(lab, large, s3.client(), bucket)
     assert bucket in str(caught.value)
     assert "\n" not in str(caught.value)
-    # In another region botocore asks where; apart from that nothing was tried.
+    # In another region, botocore looks up the right one; nothing else was tried.
     assert {(method, "uploads" in path) for method, path in s3.calls} <= {("POST", True), ("HEAD", False)}
     assert keys(lab, bucket) == []
 
@@ -88,7 +88,7 @@ def test_what_s3_refuses_is_said_before_the_database_is_read(
 def test_a_bucket_that_is_not_there_and_one_of_another_account(lab, large, bucket) -> None:
     with pytest.raises(StorageError, match="'no-such-bucket-here' does not exist"):
         export(lab, large, "no-such-bucket-here")
-    # moto does not compare the owner that it is told; S3 does, and answers so.
+    # moto does not compare the expected owner; S3 does, and answers like this.
     denied = (403, "AccessDenied", "Access Denied")
     with (
         FaultyS3(lab.moto.url, lambda method, path: denied) as s3,
@@ -142,9 +142,9 @@ def test_an_export_that_fails_leaves_the_one_before_as_it_was(lab, large, bucket
 
 @KNOWS_NO_AIRFLOW
 def test_a_role_that_may_not_read_or_delete_exports_all_the_same(lab, large, bucket, caplog) -> None:
-    """As the guide's sample has it: s3:PutObject alone, and what aborts an upload."""
+    """As in the guide's sample: only s3:PutObject, and permission to abort an upload."""
     refused = "<Error><Key>x</Key><Code>AccessDenied</Code><Message>Access Denied</Message></Error>"
-    # To a role that may delete none of them S3 answers 200, with an error for each.
+    # If a role may delete none of them, S3 answers 200, with an error for each.
     deleted = f'<?xml version="1.0" encoding="UTF-8"?><DeleteResult>{refused}</DeleteResult>'
 
     def answer(method, path):
@@ -220,7 +220,7 @@ def test_what_the_database_refuses(lab, large, bucket) -> None:
         DatabaseSource(lab.database(large), statement_timeout_s=2) as source,
         Storage(lab.s3(), bucket) as storage,
     ):
-        other.cursor().execute("LOCK TABLE log")  # so that the query takes longer than it may
+        other.cursor().execute("LOCK TABLE log")  # so that the query exceeds its limit
         with pytest.raises(DatabaseRefused, match="more time with statement_timeout") as refused:
             export_metadata(source, storage, ExportOptions(tables=["log"]))
     other.close()
@@ -243,7 +243,7 @@ def test_what_the_database_refuses(lab, large, bucket) -> None:
 
 
 def test_all_tables_are_as_they_were_at_one_moment(lab, large, bucket) -> None:
-    """While the first table is read others change: none of that is in the export."""
+    """Changes to other tables while the first one is read are not in the export."""
 
     def progress(table, rows, size, expected) -> None:
         if table == "dag_run":
@@ -297,7 +297,7 @@ print("done", flush=True)
     ],
 )
 def test_killed_at_any_call(lab, large, bucket, form, layout) -> None:
-    """Never a manifest without all its objects; after the next run nothing of the killed one is left."""
+    """A manifest never lacks objects, and after the next export nothing of the killed one remains."""
 
     def start(endpoint: str = lab.moto.url):
         command = [sys.executable, "-c", EXPORT, lab.postgres.url(large), endpoint, bucket, form, layout]
@@ -320,7 +320,7 @@ def test_killed_at_any_call(lab, large, bucket, form, layout) -> None:
                 assert head["ContentLength"] == file["bytes"]
 
     def kill_at(is_it: Callable[[int, str], bool]) -> None:
-        """Kill it when it makes a call, which S3 never gets, and neither any after it."""
+        """Kill it when it makes a call; S3 receives neither this call nor any later one."""
         is_under_way, is_killed, number = threading.Event(), threading.Event(), itertools.count(1)
 
         def hold(method, path) -> tuple[int, str, str] | None:
@@ -339,13 +339,13 @@ def test_killed_at_any_call(lab, large, bucket, form, layout) -> None:
     with FaultyS3(lab.moto.url, lambda method, path: None) as s3:
         assert start(s3.url).communicate()[0] == "done\n"
     calls, complete = len(s3.calls), keys(lab, bucket)
-    if form == "csv":  # Parquet is too small here to be in parts
+    if form == "csv":  # the Parquet file is too small to have parts
         kill_at(lambda number, path: "partNumber=2" in path)
         assert [key for key in uploads(lab, bucket) if key.endswith("log.csv")]
         check_manifest()
     chance = random.Random(seeds.of_the_day())
-    # The last calls, when objects become visible, are the dangerous ones; the second one ends an upload that was begun
-    # to see whether one may write.
+    # The last calls, which make objects visible, are the critical ones; the second call ends an upload that was begun
+    # to check the permission to write.
     anywhere = [
         chance.randint(*chance.choice([(1, calls), (calls * 7 // 10, calls)])) for _ in range(19 if FULL else 3)
     ]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Two exports to one place: one at a time writes there, and the other one says so."""
+"""Two exports to one place: only one at a time writes there, and the other one reports it."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_the_second_of_two_exports_to_one_place_is_refused(
             with pytest.raises(ExportUnderWay, match=r"/files/export: another export .* max_active_runs=1") as caught:
                 export(lab, short_history, bucket, tables=["log"], **way)
             assert caught.value.transient
-            # Beside it another window may be exported, or to another manifest.
+            # At the same time, another window may be exported, or the export may use another manifest.
             other = {**way, "manifest_name": "other.json", "prefix": "files/other"}
             export(lab, short_history, bucket, tables=["dag"], **other)
         finally:
@@ -98,7 +98,7 @@ def test_of_many_that_begin_at_once_none_is_confused(lab: Lab, short_history: st
         start.wait(60)
         try:
             return export(lab, short_history, bucket, incremental=True, until=until, tables=["log", "dag_run"])
-        except (ExportUnderWay, MwaaInputError):  # or it waited for one that goes further: there is nothing to add
+        except (ExportUnderWay, MwaaInputError):  # or it waited for one with a later end, so there is nothing to add
             return None
 
     lab.s3()
@@ -120,7 +120,7 @@ def test_the_note_of_a_killed_export_keeps_nobody_away(lab: Lab, short_history: 
 
 
 def test_an_export_that_was_thought_dead_shows_nothing(lab: Lab, short_history: str, bucket: str, monkeypatch) -> None:
-    monkeypatch.setattr(export_lease, "RENEW_S", 60.0)  # its machine hangs
+    monkeypatch.setattr(export_lease, "RENEW_S", 60.0)  # as if its machine hangs
     monkeypatch.setattr(export_lease, "DEAD_AFTER_S", 1.0)
     paused = Paused()
     with ThreadPoolExecutor(1) as pool:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Exports by a user from whom policies of row-level security hide rows."""
+"""Exports by a user from whom row-level security policies hide rows."""
 
 from __future__ import annotations
 
@@ -65,11 +65,11 @@ def test_an_export_says_which_tables_may_lack_rows(
     assert warning.startswith("Tables log: row-level security may hide rows")
     assert "BYPASSRLS" in warning
     assert written.summary()["tables"]["log"]["may_lack_rows"] is True
-    # Read back, with the mark and its rows.
+    # Read back, with the marker and its rows.
     found = open_export(f"s3://{bucket}/files/export", lab.s3)
     assert {name: table.may_lack_rows for name, table in found.last.tables.items()} == {"log": True, "job": False}
     assert list(found.batches("log", ["event"])) == [[["seen"]]]
-    # A manifest of an earlier version has no such mark.
+    # A manifest of an earlier version has no such marker.
     document = json.loads(body(lab, bucket, written.key))
     for table in document["tables"].values():
         del table["may_lack_rows"]

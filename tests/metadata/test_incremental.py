@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Exports of what is new or changed: nothing missed, changes told apart, repetition writes the same."""
+"""Exports of new and changed rows: nothing is missed, changes are marked, repetition writes the same."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def history_of_march(lab, database):
 
 
 def read_back(lab, bucket, tmp_path, table, key_columns):
-    """The table as readers see it: of each row the version of the last export."""
+    """Return the table as readers see it: the last exported version of each row."""
     for key in keys(lab, bucket):
         path = tmp_path / key
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -49,7 +49,7 @@ def test_each_increment_has_what_is_new_and_what_has_changed(lab, history_of_mar
     cursor = connection.cursor()
     cursor.execute("SELECT run_id FROM dag_run WHERE start_date >= '2026-03-01' ORDER BY id LIMIT 1")
     late = cursor.fetchone()[0]
-    # A run of March 1 that is still running when it is exported, and ends on the 2nd.
+    # A run of March 1 that is still running when it is exported, and ends on March 2.
     cursor.execute(
         "UPDATE dag_run SET state = 'running', end_date = NULL, updated_at = start_date WHERE run_id = %s", (late,)
     )
@@ -73,7 +73,7 @@ def test_each_increment_has_what_is_new_and_what_has_changed(lab, history_of_mar
             "0302T", "0303T"
         )
     ]
-    assert second.tables["dag"].rows == 1  # what has no history is whole each time
+    assert second.tables["dag"].rows == 1  # a table without a history is exported in full each time
     third = export(lab, database, bucket, incremental=True, until=DAYS[3], tables=TABLES)
     assert (third.tables["dag_run"].rows, third.tables["dag_run"].rows_changed) == (1, 0)
 
@@ -102,7 +102,7 @@ def test_repeating_an_increment_writes_the_same_objects(lab, history_of_march, b
     assert fourth.tables["dag_run"].since == DAYS[3] == third.until
     with pytest.raises(MwaaInputError, match="there is nothing to add"):
         export(lab, database, bucket, incremental=True, until=DAYS[0], tables=TABLES)
-    # A row less, and its file goes with it.
+    # One row fewer, and its file is deleted.
     connection.cursor().execute("DELETE FROM log WHERE dttm >= %s AND dttm < %s", (DAYS[1], DAYS[2]))
     export(lab, database, bucket, **again)
     gone = set(before) - set(keys(lab, bucket))
@@ -122,7 +122,7 @@ def test_a_transaction_that_commits_late_is_not_missed(lab, history_of_march, bu
     slow.commit()
     slow.close()
     lab.execute(database, "UPDATE log SET dttm = dttm - interval '2 minutes' WHERE event = 'slow'")
-    # As if two minutes had passed: the next one begins where nothing can appear any more.
+    # As if two minutes had passed: the next one begins where no more rows can appear.
     lab.execute(database, f"UPDATE log SET dttm = '{first.until.isoformat()}' WHERE event = 'slow'")
     later = export(
         lab, database, bucket, incremental=True, tables=["log"], until=datetime.now(UTC) + timedelta(seconds=1)
@@ -133,7 +133,7 @@ def test_a_transaction_that_commits_late_is_not_missed(lab, history_of_march, bu
 
 
 def test_rows_that_come_late_are_in_the_next_increment(lab, short_history, bucket) -> None:
-    """With old times, with none, and with one that is still to come; in tables of Airflow's and of a plugin."""
+    """With old times, without times, and with future times; in tables of Airflow and of a plugin."""
     connection = lab.connect(short_history)
     cursor = connection.cursor()
     cursor.execute("CREATE TABLE plugin_events (id int PRIMARY KEY, created_at timestamptz)")
@@ -149,7 +149,7 @@ def test_rows_that_come_late_are_in_the_next_increment(lab, short_history, bucke
         "log": 5,
         "plugin_events": 5,
     }
-    # What has come once does not come again, unless it is written again: then even where no time of it says so.
+    # An exported row is not exported again unless it is written again, even if none of its times shows that.
     third = export(lab, short_history, bucket, incremental=True, until=DAYS[3], tables=tables)
     assert {name: table.rows for name, table in third.tables.items() if name != "dag"} == {
         "log": 0,
@@ -158,7 +158,7 @@ def test_rows_that_come_late_are_in_the_next_increment(lab, short_history, bucke
     cursor.execute("UPDATE log SET owner = 'me' WHERE dttm = '2020-01-01'")
     fourth = export(lab, short_history, bucket, incremental=True, until=DAYS[4], tables=tables)
     assert fourth.tables["log"].rows == 1
-    # Repeated, an increment has what came late for it as well.
+    # A repeated increment also has the rows that were late for it.
     cursor.execute("INSERT INTO log (dttm, event) VALUES (NULL, 'later')")
     again = export(lab, short_history, bucket, incremental=True, until=DAYS[4], tables=tables)
     assert again.tables["log"].rows == 2
@@ -233,7 +233,7 @@ def test_a_column_that_is_new_has_its_values_in_the_next_increment(lab, short_hi
 
 
 def test_a_server_that_does_not_speak_of_its_log(lab, short_history, bucket, monkeypatch) -> None:
-    """As Aurora: such functions fail there, and with them the transaction would."""
+    """As on Aurora, where such functions fail, and would make the transaction fail."""
     lab.execute(
         short_history,
         "CREATE FUNCTION refuse() RETURNS TABLE (system_identifier int, timeline_id int) LANGUAGE plpgsql AS $$ BEGIN "
@@ -248,7 +248,7 @@ def test_a_server_that_does_not_speak_of_its_log(lab, short_history, bucket, mon
 
 
 def test_a_user_who_sees_nobody_else_may_export_increments(lab, short_history, bucket) -> None:
-    """Since when others write may not be seen: what they add late is in the next increment."""
+    """The user may not see since when others write; rows that they add late are in the next increment."""
     lab.execute(short_history, "CREATE SCHEMA seen")
     lab.execute(
         short_history,
@@ -351,7 +351,7 @@ def test_an_increment_of_a_given_span_leaves_what_came_late_to_the_next(lab, dat
 
 
 def test_nothing_to_add_yet_is_no_misuse(lab, database, bucket) -> None:
-    """Somebody who has been writing since before the last increment: a later try may well do."""
+    """A session has been writing since before the last increment; a later try may succeed."""
     export(lab, database, bucket, incremental=True, tables=["log"], until=datetime(2126, 1, 1, tzinfo=UTC))
     with pytest.raises(DatabaseUnavailable, match="there is nothing to add yet") as caught:
         export(lab, database, bucket, incremental=True, tables=["log"])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Incremental exports beside Airflow's own code: the increments together have every row, as it is now."""
+"""Incremental exports while Airflow's own code runs: the increments together have every row in its current form."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ Row = tuple[str, ...]
 
 
 class Increments:
-    """All increments of one prefix, read with nothing of the package but their manifests."""
+    """All increments of one prefix, read without the package, except for their manifests."""
 
     def __init__(self, lab: Lab, bucket: str) -> None:
         self._lab, self._bucket = lab, bucket
@@ -41,7 +41,7 @@ class Increments:
         self._files: dict[str, str] = {}
 
     def add(self, manifest: Manifest) -> None:
-        """Read an increment; of each row the last version counts, of a table without a history the last export."""
+        """Read an increment; the last version of each row counts, and the last export of a table without a history."""
         for name, table in manifest.tables.items():
             if table.by is None:
                 self._versions[name].clear()
@@ -52,7 +52,7 @@ class Increments:
                     self._versions[name][key] = tuple(row[column] for column in table.columns)
 
     def lost(self) -> list[str]:
-        """Name what earlier increments have exported, and is not there any more as it was."""
+        """Return rows of earlier increments that no longer exist in that form."""
         return [
             key
             for key, digest in self._files.items()
@@ -60,7 +60,7 @@ class Increments:
         ]
 
     def differences(self, database: str, manifest: Manifest) -> list[str]:
-        """Name rows that are in the database and not, or otherwise, in the increments."""
+        """Return rows of the database that are missing or different in the increments."""
         found = []
         for name, table in manifest.tables.items():
             columns = ", ".join(
@@ -102,7 +102,7 @@ def test_the_increments_have_every_row_that_airflow_has_written(
     life = AirflowLife(lab.postgres.url(database), random, monkeypatch)
     union, done = Increments(lab, bucket), []
     with DatabaseSource(lab.database(database)) as source:
-        # The others are whole in each increment.
+        # The others are complete in each increment.
         tables = [rows.name for rows in select_tables(source.schema) if rows.time_sql is not None]
     try:
         for number in range(5):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tables in pieces by their key: each row in exactly one piece, whatever its key, and no piece out of bounds."""
+"""Tables in pieces by key: each row, with any key, is in exactly one piece, and no piece exceeds its limit."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def filled(lab):
 
 
 def pieces(source, table, **bounds):
-    """Walk through a table, and give the condition of each piece."""
+    """Walk through a table, and return the condition of each piece."""
     rows = select_tables(source.schema, [table])[0]
     after, found = None, []
     while True:
@@ -61,7 +61,7 @@ def test_each_row_is_in_exactly_one_piece(lab, filled, table, max_rows) -> None:
     ids = [row for piece in of_pieces for row in piece]
     assert len(ids) == len(set(ids)) == total
     assert max(map(len, of_pieces)) <= max_rows
-    # A table whose rows fill the last piece to the brim has an empty one after it.
+    # If the rows of a table fill the last piece completely, an empty one follows it.
     assert len(of_pieces) == total // max_rows + 1
 
 
@@ -79,7 +79,7 @@ def test_pieces_are_bounded_by_the_size_of_their_values(lab, filled) -> None:
         assert len(sizes) >= 10
         assert max(sizes) <= 40_000
         assert min(sizes[:-1]) > 25_000, "filled as far as it goes"
-        # One row is a piece, however large it is.
+        # A single row is a piece, however large it is.
         each = [count(source, "log", keys) for keys in pieces(source, "log", max_rows=1000, max_bytes=1)]
     assert {len(piece) for piece in each} <= {0, 1}
     assert sum(map(len, each)) == sum(map(len, of_pieces)) == 120
@@ -89,6 +89,6 @@ def test_every_table_that_grows_has_a_key_that_can_be_read(lab, filled) -> None:
     with DatabaseSource(lab.database(filled)) as source:
         names = [name for name in source.schema.tables if not is_bookkeeping(name)]
         without = {rows.name for rows in select_tables(source.schema, names) if not has_readable_key(rows)}
-    # What is left over of a few versions is small: links between assets.
+    # The only exceptions, in a few versions, are small tables: links between assets.
     assert not without & {"dag_run", "task_instance", "task_instance_history", "log", "xcom", "job", "trigger"}
     assert not without, without

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is measured in a metadata database is what its rows say, counted here one by one; and it costs little."""
+"""The measures of a metadata database equal a count of its rows, one by one, and cost little."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ TOLERANCE = {
     "table_size": 1 << 16,
     "database_size": 1 << 20,
 }
-"""Taken one after the other: seconds pass, and a vacuum of PostgreSQL's own accord adds pages to tables."""
+"""Measured one after another: seconds pass, and PostgreSQL's autovacuum adds pages to tables."""
 DAGS = {
     "busy": {},
     "paused": {"is_paused": True},
@@ -57,7 +57,7 @@ DAGS = {
 
 
 def recent(dice: random.Random, now: datetime) -> Rows:
-    """Draw runs of the last hours, with their tasks, in every state; none near the border of an hour."""
+    """Draw runs of the last hours, with their tasks, in every state, and none close to the start or end of an hour."""
 
     def moment() -> datetime:
         return now - timedelta(minutes=dice.choice((1, 5, 30, 45, 75, 90, 600)), seconds=dice.random())
@@ -89,7 +89,7 @@ def recent(dice: random.Random, now: datetime) -> Rows:
                     "id": f"00000000-0000-7000-8000-{number:06d}{task:06d}", "dag_id": run["dag_id"],
                     "run_id": run["run_id"], "task_id": f"t{task}", "map_index": -1, "state": state,
                     "queued_dttm": moment() if dice.random() < 0.9 else None,
-                    # As what was never tried again; those of runs that have ended did so before them.
+                    # As if never retried; tasks of finished runs ended before them.
                     "end_date": min(moment(), latest) if state in ENDED_TASKS else None,
                     "pool": "default_pool", "pool_slots": 1, "try_number": 1,
                 }
@@ -105,7 +105,7 @@ def dice() -> random.Random:
 
 @pytest.fixture(scope="module")
 def template(lab: Lab, dice: random.Random) -> str:
-    """A year of runs that have ended, and some hours in which all sorts of things are going on."""
+    """A year of finished runs, and some hours with activity of all kinds."""
     name = lab.copy()
     connection = lab.connect(name)
     with connection.cursor() as cursor:
@@ -218,7 +218,7 @@ def test_an_empty_database_has_no_load_and_no_age(lab: Lab, database: str) -> No
 def test_no_question_reads_more_of_a_table_than_it_must(
     lab: Lab, template: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By the plans with which the server answered: no scan of a whole table, and few rows seen, and returned."""
+    """According to the server's plans: no full table scan, and few rows read or returned."""
     monkeypatch.setattr(measures, "NEWEST_RUNS", 100)
     plans: list[tuple[str, dict[str, Any]]] = []
 
@@ -416,7 +416,7 @@ def test_route_rest_tells_what_the_api_shows(dice: random.Random, version: str) 
     running = [run["start_date"] for run in rows["dag_run"] if run["state"] == "running"]
     tasks = counted(rows["task_instance"], UNFINISHED_TASKS)
     if version != "3.3.1":
-        tasks["awaiting_input"] = 0  # a state that it does not know, and refuses to be asked for
+        tasks["awaiting_input"] = 0  # a state that it does not know, and rejects in requests
         assert all("awaiting_input" not in str(filters) for _, _, filters in api.calls)
     assert found.numbers == {
         "dag_runs": counted(rows["dag_run"], UNFINISHED_RUNS),
@@ -428,7 +428,7 @@ def test_route_rest_tells_what_the_api_shows(dice: random.Random, version: str) 
     }
     assert set(found.numbers) | set(found.missing) == set(METADATA_METRICS)
     assert not set(found.numbers) & set(found.missing)
-    # What it does not ask is as short: a row at most, but for the queued tasks.
+    # The other requests are as short: one row at most, except for the queued tasks.
     assert len(api.calls) <= 15
 
 

@@ -33,8 +33,8 @@ print(open("/proc/self/status").read())
 """
 
 
-# What is kept of the second rows must be far more than the bound lets grow, compressed too; and few, long rows are
-# quicker than many short ones.
+# The second set of rows must be far larger than the allowed growth, even compressed; a few long rows are faster
+# than many short ones.
 ROWS, PADDING = (30_000, 120_000), " || ".join(f"md5((i * 32 + {number})::text)" for number in range(24))
 if FULL:
     ROWS, PADDING = (500_000, 700_000), "md5(i::text) || repeat('x', 60)"
@@ -65,6 +65,6 @@ def test_the_memory_does_not_grow_with_the_rows(lab, database, bucket) -> None:
     for form, most_mb in formats.items():
         small, large = peaks[form]
         assert large <= most_mb, peaks
-        # The parts that are under way when S3 is behind may all have been there at once, or not.
+        # If S3 is slow, the parts being uploaded may or may not have been in memory all at once.
         assert large <= small * 1.1 + 3 * PART_BYTES / 2**20, peaks
     print(peaks)

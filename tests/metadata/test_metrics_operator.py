@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is measured in the metadata database arrives in CloudWatch, in one request; and what cannot be, is told."""
+"""Measures of the metadata database reach CloudWatch in one request, and what cannot be measured is reported."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Series = dict[tuple[str, frozenset[tuple[str, str]]], dict[str, Any]]
 
 
 def published(service: CloudWatchService, namespace: str) -> Series:
-    """By name and dimensions: what CloudWatch has of this hour."""
+    """Return CloudWatch's metrics of this hour, by name and dimensions."""
     client, now, found = service.client(), datetime.now(UTC), {}
     for page in client.get_paginator("list_metrics").paginate(Namespace=namespace):
         for metric in page["Metrics"]:
@@ -84,7 +84,7 @@ def test_all_that_is_measured_is_published_in_one_request(
     )
     with caplog.at_level(logging.INFO):
         returned = operator.execute({})
-    assert json.loads(json.dumps(returned)) == returned  # what an XCom can hold
+    assert json.loads(json.dumps(returned)) == returned  # valid as an XCom
     assert set(returned) == set(METADATA_METRICS)
     logged = caplog.text + capsys.readouterr().out
     assert len(cloudwatch.sent) == 1

@@ -26,7 +26,7 @@ def test_a_task_exports_through_a_connection(lab, short_history, bucket, connect
     )  # fmt: skip
     with caplog.at_level(logging.INFO):
         returned = operator.execute({})
-    json.dumps(returned)  # what an XCom can hold
+    json.dumps(returned)  # valid as an XCom
     assert {name: table["rows"] for name, table in returned["tables"].items()} == {"dag_run": 12, "task_instance": 36}
     assert set(returned["tables"]["dag_run"]) >= {"rows", "bytes", "objects", "sha256"}
     assert returned["tables"]["dag_run"]["objects"] == ["files/export/dag_run.csv"]
@@ -60,7 +60,7 @@ def test_on_airflow_2_the_environments_own_database_needs_no_connection(
     engine = create_engine(lab.postgres.url(short_history).replace(lab.postgres.password, "wrong"))
 
     @event.listens_for(engine, "do_connect")
-    def token(dialect, record, arguments, parameters) -> None:  # as MWAA's images put in tokens of RDS
+    def token(dialect, record, arguments, parameters) -> None:  # as MWAA's images add tokens of RDS
         parameters["password"] = lab.postgres.password
 
     monkeypatch.setattr(settings, "engine", engine)
@@ -68,7 +68,7 @@ def test_on_airflow_2_the_environments_own_database_needs_no_connection(
     assert returned["tables"]["dag_run"]["rows"] == 12
     assert returned["airflow_version"] == AIRFLOW_VERSION
     assert engine.pool.checkedout() == 0
-    # Nothing of the export stays with the connections that Airflow uses afterwards.
+    # The export does not affect the connections that Airflow uses afterwards.
     with engine.connect() as own:
         assert own.exec_driver_sql("SHOW transaction_read_only").scalar() == "off"
     engine.dispose()
@@ -112,7 +112,7 @@ def test_every_connection_gets_a_new_token_of_rds(lab, connections) -> None:
 
 
 def test_tokens_of_a_container_are_signed_with_its_own_role(lab, short_history) -> None:
-    """As MWAA's images do it: the credentials come from the container's address, never through a proxy."""
+    """As in MWAA's images, the credentials come from the container's address, never through a proxy."""
     import threading
     from http.server import BaseHTTPRequestHandler, HTTPServer
 
@@ -206,5 +206,5 @@ def test_a_long_export_tells_how_far_it_is(monkeypatch, caplog, capsys) -> None:
             tell("log", 1000 * (step + 1), 4096, 10_000)
     logged = caplog.text + capsys.readouterr().out
     found = re.findall(r"log: ([\d,]+)( of about [\d,]+)? rows, 4,096 bytes", logged)
-    # Some Airflows write a record both ways.
+    # Some Airflow versions write a record both ways.
     assert sorted(set(found)) == [("4,000", " of about 10,000"), ("7,000", " of about 10,000")]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The SQL over an export: DuckDB runs its own, and the views that are written for Athena too."""
+"""The SQL for an export: DuckDB runs its own, and also the views for Athena."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def varied(lab: Lab) -> str:
 
 
 def run(lab: Lab, name: str, bucket: str, folder: Path, **options: Any) -> tuple[Any, Export]:
-    """Export, copy it, and give a DuckDB in which the views are made."""
+    """Export, copy the files, and return a DuckDB with the views."""
     export(lab, name, bucket, tables=TABLES, **options)
     found = open_export(str(downloaded(lab, bucket, folder)), never)
     connection = duckdb.connect()
@@ -61,7 +61,7 @@ def check(lab: Lab, name: str, connection: Any, found: Export) -> None:
         ours, theirs = [], []
         for column, kind in columns.items():
             if kind in {"timestamptz", "timestamp"}:
-                # What Parquet cannot hold, infinity, comes as its greatest moment.
+                # Parquet has no infinity; it is stored as the latest possible time.
                 far = f"\"{column}\" > '9000-01-01'"
                 ours.append(f'CASE WHEN {far} THEN -1 ELSE epoch_us("{column}") END')
                 theirs.append(f'CASE WHEN {far} THEN -1 ELSE (extract(epoch FROM "{column}") * 1000000)::bigint END')
@@ -95,7 +95,7 @@ def test_duckdb_gives_the_databases_rows(lab: Lab, varied: str, tmp_path: Path, 
 def test_the_views_read_files_and_no_patterns(
     lab: Lab, database: str, bucket: str, tmp_path: Path, name: str, other: str, layout: str
 ) -> None:
-    """The name of a folder means itself, although another export's fits it as a pattern."""
+    """The name of a folder is literal, although as a pattern it matches another export's."""
     options = {"layout": layout, "tables": ["log"], "until": datetime(2026, 1, 1, tzinfo=UTC)}
     for prefix in (name, other):
         lab.execute(database, f"INSERT INTO log (dttm, event) VALUES ('2025-12-01', '{prefix}')")
@@ -165,7 +165,7 @@ def test_athenas_views_mean_what_they_should(lab: Lab, varied: str, tmp_path: Pa
 
 
 def as_athena_would(folder: Path, found: Export, connection: Any) -> None:
-    """Make what CREATE EXTERNAL TABLE makes by hand, as texts; then run the views as they are written."""
+    """Create what CREATE EXTERNAL TABLE would, as strings; then run the views unchanged."""
     form = found.last.file_format
     for table in found.tables:
         files = str(folder / f"table={table}" / "**" / f"*.{form}")
@@ -201,7 +201,7 @@ def check_athena(lab: Lab, name: str, connection: Any, found: Export) -> None:
 
 
 def made(folder: Path, **fields: Any) -> Export:
-    """An export of one small table, of which only the manifest is there."""
+    """An export of one small table, of which only the manifest exists."""
     moment = datetime(2026, 1, 1, tzinfo=UTC)
     file = StoredFile("p/table=job/date=2026-01-01/part-00000.csv", 1, 9, "0" * 64, {"date": "2026-01-01"})
     table = TableExport(

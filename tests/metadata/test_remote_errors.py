@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Errors that a web server's plugin answers with are raised as ours, with nothing secret in them, in any form."""
+"""Errors that a web server's plugin returns are raised as ours, with no secret in any form."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Exports that are repeated when rows have gone: readers that take every file there is see none of the old ones."""
+"""Exports repeated after rows were deleted: readers that read all files see no old ones."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Killed(BaseException):
 
 @pytest.fixture(autouse=True)
 def dead_soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An export that was killed is waited for this long."""
+    """How long to wait for an export that was killed."""
     monkeypatch.setattr(export_lease, "DEAD_AFTER_S", 0.2)
 
 
@@ -48,7 +48,7 @@ def dated(lab: Lab, database: str) -> str:
 
 
 def dates(lab: Lab, bucket: str, table: str = "log") -> list[str]:
-    """The dates that have a file, once for each."""
+    """Return the date of each file."""
     found = [key for key in keys(lab, bucket) if f"/table={table}/" in key]
     return sorted(key.partition("date=")[2].partition("/")[0][-2:] for key in found)
 
@@ -71,7 +71,7 @@ def test_a_repeated_window_takes_away_days_without_rows(lab: Lab, dated: str, bu
     delete_day(lab, dated, 3)
     export(lab, dated, bucket, **FIRST)
     assert dates(lab, bucket) == ["01", "04", "05", "06"]
-    # Without any window as well, and whatever was exported since.
+    # Also without a window, no matter what was exported since.
     export(lab, dated, bucket, **{**FIRST, "since": None, "until": None, "prefix": "all"})
     export(lab, dated, bucket, **{**SECOND, "since": DAYS[6], "until": DAYS[7], "prefix": "all"})
     delete_day(lab, dated, 5)
@@ -87,7 +87,7 @@ def test_what_another_window_has_written_stays(lab: Lab, dated: str, bucket: str
     delete_day(lab, dated, 2)
     export(lab, dated, bucket, **FIRST)
     assert dates(lab, bucket) == ["02", "03", "04"]
-    # The first one does not list it any more.
+    # The first one no longer lists it.
     export(lab, dated, bucket, **overlapping)
     assert dates(lab, bucket) == ["03", "04"]
 
@@ -127,7 +127,7 @@ KILLS: dict[str, Callable[[str, str], bool]] = {
 
 
 def kill(monkeypatch: pytest.MonkeyPatch, is_it: Callable[[str, str], bool], *, after: bool = False) -> None:
-    """Let calls of S3 end the process: the one that is meant, before or after it was made, and all later ones."""
+    """Make S3 calls end the process: the given one, before or after it takes effect, and all later ones."""
     is_over: list[bool] = []
 
     def wrapped(name: str) -> Any:
@@ -160,11 +160,11 @@ def test_a_killed_repetition_is_set_right_by_the_next(
         kill(patched, KILLS[when], after=when == "at the last note")
         with pytest.raises(Killed):
             export(lab, dated, bucket, **FIRST)
-    # Another window meanwhile, which leaves everything alone.
+    # Meanwhile another window, which does not touch anything.
     before = dates(lab, bucket)
     export(lab, dated, bucket, **SECOND)
     assert dates(lab, bucket) == sorted([*before, "04", "05", "06"])
-    # The rows of the third day are gone before it is repeated.
+    # The rows of the third day are deleted before it is repeated.
     delete_day(lab, dated, 3)
     export(lab, dated, bucket, **FIRST)
     assert dates(lab, bucket) == ["01", "04", "05", "06"]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a report says is what SQL says over the same database; and it says it safely, in little memory."""
+"""A report agrees with SQL on the same database, escapes its values, and needs little memory."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_figures_are_those_of_sql(lab: Lab, varied: str, way: dict[str, Any]) ->
 
 
 def test_a_copy_in_a_folder_tells_the_same(lab: Lab, varied: str, tmp_path: Path) -> None:
-    """Also where a value is longer than all that is read at once."""
+    """Also if a value is longer than what is read at once."""
     long = lab.copy(varied)
     lengthen(lab, long)
     bucket = lab.bucket()
@@ -74,7 +74,7 @@ def test_of_rows_exported_again_the_last_version_counts(lab: Lab, database: str,
     export(lab, database, bucket, until=datetime(2025, 6, 1, tzinfo=UTC), **options)
     check(lab, database, read_figures(opened(lab, bucket)))
     for month in (6, 7):
-        # Ended later; cleared and run once more, so that their day is another one; and new.
+        # Ended later; cleared and run again, on another day; and new.
         updated = f"2025-{month:02}-15"
         lab.execute(
             database,
@@ -150,7 +150,7 @@ def page_of(found: Export, **options: Any) -> str:
 
 
 class Balanced(HTMLParser):
-    """Every element that begins ends, in order."""
+    """Check that every opened element is closed, in order."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -167,7 +167,7 @@ class Balanced(HTMLParser):
         assert self.open.pop() == tag
 
 
-# What SQL says.
+# The expected values, from SQL.
 
 
 def check(lab: Lab, name: str, figures: Figures) -> None:
@@ -259,7 +259,7 @@ def close(value: float | None) -> Any:
     return None if value is None else pytest.approx(value, rel=RELATIVE_ERROR * 1.001, abs=1.1e-3)
 
 
-# What has no database behind it.
+# Reports without a database.
 
 
 def never() -> Any:
@@ -308,7 +308,7 @@ def test_texts() -> None:
 
 
 class BreakingS3:
-    """Answers with at most so many bytes, then the connection ends."""
+    """Sends at most a number of bytes, then closes the connection."""
 
     def __init__(self, content: bytes, at_once: int) -> None:
         self.content, self.at_once, self.calls = content, at_once, 0
@@ -412,6 +412,6 @@ def test_memory_does_not_grow_with_the_rows(lab: Lab, varied: str, tmp_path: Pat
             tracemalloc.stop()
         assert figures.tasks is not None
         assert figures.tasks.all.count == many * (400 * 6 + 6)
-    # The first has less than a batch, and imports what is kept for ever.
+    # The first has less than a batch, and imports what is never released.
     assert peaks[2] < peaks[1] * 1.05
     assert peaks[2] < path.stat().st_size * 0.8

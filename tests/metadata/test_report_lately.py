@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a report says of the last days, of what is open, and of spans of time that are not whole."""
+"""What a report shows of the last days, of what is open, and of incomplete periods."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ FAILED = """CASE WHEN i % 7 = 0 THEN 'failed' WHEN i % 11 = 0 THEN 'running' WHE
 
 
 def fill(lab: Lab, name: str, runs: int = 400, hours: int = 5) -> None:
-    """Runs every few hours until the end, the last ones first; two of DAGs that began in another age."""
+    """Runs every few hours until the end, the last ones first; two of DAGs that began long ago."""
     began = f"('{END.isoformat()}'::timestamptz - i * interval '{hours} hours')"
     own = {"dag_id": "'dag_' || i % 3", "run_id": "'run_' || lpad(i::text, 4, '0')", "state": FAILED}
     times = dict.fromkeys(
@@ -126,7 +126,7 @@ def test_a_month_that_is_not_whole_is_in_no_average(lab: Lab, filled: str) -> No
     whole = rows(
         lab, filled, "SELECT count(*) FROM dag_run WHERE start_date >= '2026-04-01' AND start_date < '2026-06-01'"
     )[0][0]
-    # March begins with the first run, and June is half over.
+    # March begins with the first run, and June is incomplete.
     assert f"<h3>dag_run</h3><p>{whole / 2:,.0f} rows a month on average</p>" in page
     assert "Jun 2026 (in part): " in page
     assert "Apr 2026: " in page
@@ -149,10 +149,10 @@ def test_since_counts_what_happened_from_then_on(lab: Lab, filled: str) -> None:
     assert figures.runs.all.count == figures.tables["dag_run"].rows == count < 400
     assert figures.tables["log"].rows == 0
     assert "7 Jun 2026, 09:30 UTC to 17 Jun 2026, 09:30 UTC" in page
-    # The week before the last one is not known as a whole.
+    # The week before the last one is incomplete.
     week = sum(work.count for work in figures.runs.recent[:7])
     assert re.search(rf"<td>DAG runs</td><td>\d+</td><td>\d+</td><td>{week}</td><td>\u2013</td>", page)
-    # There is no whole month: what is told is a mean of days.
+    # No month is complete: the mean of the days is shown.
     assert f"<h3>dag_run</h3><p>{count / 10:,.0f} rows a day on average</p>" in page
 
 

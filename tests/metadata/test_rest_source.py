@@ -60,7 +60,7 @@ def key_of(task: Row) -> tuple[str, ...]:
 
 # -- every row exactly once ------------------------------------------------------------------------
 
-# Few different times, so that many rows share one, and steps from a microsecond to years.
+# Few distinct times, so that many rows share one, with distances from a microsecond to years.
 TIMES = st.sampled_from(
     [BEGIN + step for step in (timedelta(0), MICROSECOND, 2 * MICROSECOND, timedelta(hours=1), timedelta(days=30),
                                timedelta(days=300), timedelta(days=-20 * 365), timedelta(days=340))]
@@ -147,7 +147,7 @@ def test_every_row_that_changed_exactly_once(
     def is_in(row: Row) -> bool:
         if row["_updated_at"] is None:
             known = [row[name] for name in ("start_date", "queued_at", "queued_when") if row.get(name)]
-            return not known or holds(window, max(known))  # without any time it may be new
+            return not known or holds(window, max(known))  # without a time it may be new
         return holds(window, row["_updated_at"])
 
     expected = Counter(key_of(task) for task in api.tables["task_instances"] if is_in(task))
@@ -223,7 +223,7 @@ def test_rows_that_stay_are_read_once_while_others_come_go_and_start(version: st
         run = api.run(f"dag{number % 20}", f"r{number}", BEGIN + (number // 20) * timedelta(days=1))
         for task in range(15):
             api.task(run, f"t{task}", start_date=chance.choice([None, run["start_date"], BEGIN]))
-    # What starts while it is read is a row that stays, too; what is deleted or made is not.
+    # A row that starts during the read must be included; one that is deleted or created need not.
     going = {key_of(task) for task in chance.sample(api.tables["task_instances"], 60)}
     steady = {key_of(task) for task in api.tables["task_instances"]} - going
 
@@ -281,7 +281,7 @@ def test_answers_that_are_too_large_are_asked_for_in_smaller_pages() -> None:
         read(api, "task_instance")
 
 
-# -- what it shows ---------------------------------------------------------------------------------
+# -- values ----------------------------------------------------------------------------------------
 
 
 def test_tables_that_the_api_does_not_show_are_named() -> None:
@@ -421,7 +421,7 @@ def test_lines_can_be_read_again(text: str) -> None:
     assert next(csv.reader(io.StringIO(line, newline=""))) == [text, "", text]
 
 
-# -- as an export ----------------------------------------------------------------------------------
+# -- exports ---------------------------------------------------------------------------------------
 
 
 def test_partitions_are_those_of_the_database(lab: Lab) -> None:
@@ -447,7 +447,7 @@ def test_partitions_are_those_of_the_database(lab: Lab) -> None:
 def test_an_export_in_partitions(lab: Lab, version: str, file_format: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if file_format == "parquet":
         pytest.importorskip("pyarrow")
-    # So that rows of a partition come in several pieces.
+    # So that a partition has rows from several pieces.
     monkeypatch.setattr("airflow_mwaa_provider.metadata.rest_source.PARTITIONED_BYTES", 3_000)
     api = StubApi(version)
     for number in range(40):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Increments of a database that was restored from an image of its disk: a real server, whose files are put back."""
+"""Increments of a database that was restored from a disk image: a real server, whose old files are copied back."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ OPTIONS: dict[str, Any] = {"incremental": True, "tables": ["plugin_events"], "pr
 
 
 class Image:
-    """The files of a server, as they were once."""
+    """The files of a server at an earlier time."""
 
     def __init__(self, server: Lab) -> None:
         self.server = server
@@ -56,7 +56,7 @@ class Image:
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Lab]:
-    """A PostgreSQL of this module's own, which it may stop."""
+    """A separate PostgreSQL that this module may stop."""
     server = Lab(Path(tempfile.mkdtemp(prefix="lab.", dir=os.environ["AIRFLOW_HOME"])))
     try:
         server.start_with_template()
@@ -134,7 +134,7 @@ def test_an_increment_notices_that_the_database_was_restored(
     seen = first.tables["plugin_events"].snapshot
     assert seen is not None
     image.put_back()
-    # Written by transactions whose numbers the first export has seen.
+    # Written by transactions with numbers that the first export has seen.
     server.execute(events, *after, "INSERT INTO plugin_events VALUES (2, '2020-01-02'), (3, '2020-01-02')")
     burn_transactions(server, events, seen.oldest)
     second = increment(lab, server, events, bucket, DAYS[1], route)
@@ -142,7 +142,7 @@ def test_an_increment_notices_that_the_database_was_restored(
     assert second.tables["plugin_events"].written_since is None
     assert f"restored to an earlier state since the last export: {told_by}" in caplog.text
     assert caplog.text.count("restored to an earlier state") == 1
-    # From here on it goes on as ever.
+    # From here on, increments work as usual.
     server.execute(events, "INSERT INTO plugin_events VALUES (4, '2020-01-01')")
     assert increment(lab, server, events, bucket, DAYS[2], route).tables["plugin_events"].rows == 1
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What never leaves, what leaves when it is asked for, and in which form."""
+"""What is never exported, what is exported on request, and in which form."""
 
 from __future__ import annotations
 

