@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""botocore's descriptions of services, read once a process instead of once a session."""
+"""botocore's descriptions of services, read once per process instead of once per session."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ __all__ = ["_botocore_data"]
 
 @pytest.fixture(scope="session", autouse=True)
 def _botocore_data() -> Iterator[None]:
-    """Share what botocore parses among its sessions; clients stay as separate as they are within one session.
+    """Share what botocore parses among sessions; clients remain as separate as within one session.
 
-    Making a client in a new session takes 50 ms, of which reading the JSON takes 47.
+    Creating a client in a new session takes 50 ms, of which reading the JSON takes 47.
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(botocore.session, "create_loader", functools.cache(botocore.session.create_loader))

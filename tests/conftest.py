@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What all tests share: a folder and an Airflow home of their own, made before anything imports Airflow."""
+"""What all tests share: their own folder and Airflow home, created before anything imports Airflow."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ import pytest
 from scripts.lib import canary
 from tests import leftovers, seeds
 
-# Collecting thousands of tests, and importing what they test, makes objects that stay: searching them for garbage would
-# be a third of the CPU that it takes.
+# Collecting thousands of tests, and importing what they test, creates permanent objects: garbage collection would take
+# a third of the CPU time.
 gc.disable()
 
-# How long an example takes is not what a test is about: the machine may have other work.
+# Tests do not measure how long an example takes, because the machine may have other work.
 hypothesis.settings.register_profile(
     "untimed", hypothesis.settings.default, deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
 hypothesis.settings.load_profile("untimed")
 
-# Airflow reads its configuration when it is imported; a contributor's own must not reach the tests, nor their AWS
-# account. All that the tests speak to is on this machine, where no proxy leads.
+# Airflow reads its configuration when it is imported; a contributor's own must not affect the tests, nor may the tests
+# reach their AWS account. Everything that the tests connect to is on this machine, which a proxy cannot reach.
 for name in [name for name in os.environ if name.startswith(("AIRFLOW__", "AWS_")) or name.lower().endswith("_proxy")]:
     del os.environ[name]
 os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="airflow-home.", dir=leftovers.begin())
 os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
 os.environ["AIRFLOW__CORE__UNIT_TEST_MODE"] = "False"
-# A trigger lets Airflow notice the end of the process that deferred; here there is none.
+# A trigger waits for Airflow to notice the end of the process that deferred; here there is no such process.
 os.environ["AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL"] = "-1"
 
 
@@ -57,10 +57,10 @@ _MASKERS = (
 
 @pytest.fixture(autouse=True)
 def _masks_of_its_own() -> Iterator[None]:
-    """What a test's connections have Airflow mask, a password of one letter for one, is not masked in the next."""
+    """What a test's connections make Airflow mask, such as a one-letter password, is not masked in the next test."""
     yield
     for name in _MASKERS:
-        masker = vars(sys.modules.get(name, object)).get("_secrets_masker")  # getattr would warn of old places
+        masker = vars(sys.modules.get(name, object)).get("_secrets_masker")  # getattr would warn about old locations
         if masker is not None and masker().patterns:
             masker().patterns.clear()
             masker().replacer = None
@@ -68,7 +68,7 @@ def _masks_of_its_own() -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def _no_secret_in_clear() -> Iterator[None]:
-    """All that this run has left in its folder, and in the folder of caches that secrets have by default."""
+    """Everything that this run left in its folder, and in the default folder of the secrets caches."""
     yield
     canary.check(os.environ[leftovers.FOLDER], f"/dev/shm/airflow-mwaa-secrets-{os.geteuid()}")
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What Airflow does with a task that defers, in one process: through real serialization, and back into the task."""
+"""Run a deferred task as Airflow does, in one process: through real serialization, and back into the task."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class TaskInstance:
-    """What operators and sensors read of a task instance."""
+    """The parts of a task instance that operators and sensors read."""
 
     dag_id: str = "d"
     run_id: str = "r"
@@ -40,12 +40,12 @@ class TaskInstance:
 
 
 def context() -> Any:
-    """Make the context of a first try."""
+    """Create the context of a first try."""
     return {"ti": TaskInstance()}
 
 
 def serialized(trigger: BaseTrigger) -> BaseTrigger:
-    """Send a trigger through the database, as Airflow writes it there."""
+    """Pass a trigger through the database, as Airflow stores it."""
     serialization = import_module("airflow.serialization.serialized_objects").BaseSerialization
     path, kwargs = trigger.serialize()
     stored = json.dumps(serialization.serialize(kwargs))
@@ -63,7 +63,7 @@ async def first_event(trigger: BaseTrigger) -> Any:
 
 
 def deferred(execute: Callable[[], Any]) -> Any:
-    """Call what shall defer; give Airflow's exception, with the trigger and the method to go on with."""
+    """Call a function that must defer; return Airflow's exception, with the trigger and the resume method."""
     with pytest.raises(BaseException, match=r".*") as caught:
         execute()
     assert type(caught.value).__name__ == "TaskDeferred", caught.value
@@ -71,9 +71,9 @@ def deferred(execute: Callable[[], Any]) -> Any:
 
 
 def carry_through(operator: Any, *, meanwhile: Callable[[], None] = lambda: None) -> Any:
-    """Execute a deferrable operator: until it defers, in the triggerer, and to its end.
+    """Execute a deferrable operator until it defers, in the triggerer, and until it ends.
 
-    :param meanwhile: what happens while nobody but the triggerer waits.
+    :param meanwhile: called while only the triggerer waits.
     """
     given = context()
     waiting = deferred(lambda: operator.execute(given))

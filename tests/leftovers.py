@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Nothing of a test run is left behind, however it ends: by itself, by SIGTERM, by ``kill -9`` in the middle.
+"""A test run leaves nothing behind, whether it ends normally, by SIGTERM, or by ``kill -9`` halfway.
 
-All that a run writes goes into one folder, and whatever it starts inherits that folder's name. A watcher in a session
-of its own waits for the end of pytest, ends what is left, and removes the folder. It also ends a pytest whose starter,
-``scripts/test``, is gone.
+A run writes everything to one folder, and all processes that it starts inherit that folder's name. A watcher in its own
+session waits for pytest to end, ends the remaining processes, and removes the folder. It also ends a pytest if
+``scripts/test``, which started it, has ended.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ from pathlib import Path
 import psutil
 
 FOLDER = "AIRFLOW_MWAA_TEST_RUN"
-"""Variable with the folder of a run; its processes have it, workers of pytest-xdist included."""
+"""Variable with the folder of a run; all of its processes have it, including workers of pytest-xdist."""
 PARENT = "AIRFLOW_MWAA_TEST_PARENT"
-"""Variable with the process id of what has started pytest, and without which it is to end."""
+"""Variable with the ID of the process that started pytest; pytest must end with it."""
 _PREFIX = "airflow-mwaa-test."
 _OF_ANY_SHELL = {"OLDPWD", "PWD"}
-"""Variables of someone's shell who looks at what a run has in its folder."""
+"""Variables of the shell of a user who looks at the folder of a run."""
 _POLL_S = 0.2
 _GRACE_S = 1.5
 
 
 def begin() -> Path:
-    """Give this run a folder that all temporary files go into, and a watcher; a worker gets those of its controller."""
+    """Create this run's folder for all temporary files, and its watcher; a worker uses those of its controller."""
     given = os.environ.get(FOLDER)
     if given and "PYTEST_XDIST_WORKER" in os.environ:
         return Path(given)
     folder = Path(tempfile.mkdtemp(prefix=_PREFIX)).resolve()  # as PostgreSQL shows it
-    folder.chmod(0o711)  # the embedded PostgreSQL runs as another user where this runs as root
+    folder.chmod(0o711)  # the embedded PostgreSQL runs as another user if this runs as root
     os.environ[FOLDER] = os.environ["TMPDIR"] = tempfile.tempdir = str(folder)
     # Without these variables, so that the watcher does not find itself.
     variables = {name: value for name, value in os.environ.items() if name not in {FOLDER, "TMPDIR"}}
@@ -54,10 +54,10 @@ def begin() -> Path:
 
 
 def left_of(folder: Path) -> list[psutil.Process]:
-    """Find the processes of a run and whatever they have started.
+    """Find the processes of a run and all that they started.
 
-    Some inherit few variables, but each of these has one that names something in the folder; PostgreSQL, which has
-    none, is known by its data folder.
+    Some inherit few variables, but each of these has one that names something in the folder. PostgreSQL has none, and
+    is identified by its data folder.
     """
     found: dict[int, psutil.Process] = {}
     for process in psutil.process_iter():
@@ -83,14 +83,14 @@ def _process(pid: str) -> psutil.Process | None:
 
 
 def watch(folder: Path, pytest_pid: str, parent_pid: str) -> None:
-    """Wait for the end of a run, and leave nothing of it."""
+    """Wait for the end of a run, and remove everything that is left."""
     pytest, parent = _process(pytest_pid), _process(parent_pid)
     while _lives(pytest) and (not parent_pid or _lives(parent)):
         time.sleep(_POLL_S)
     if _lives(pytest):
         with contextlib.suppress(psutil.Error):
             pytest.kill()
-    # A process may start another between being seen and being killed.
+    # A process may start another between being found and being killed.
     while processes := left_of(folder):
         for process in processes:
             with contextlib.suppress(psutil.Error):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The local MWAA with moto behind it, and the zips as functions in front."""
+"""The local MWAA, with moto behind it and the zips as functions in front of it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ __all__ = ["_botocore_data"]
 
 
 class ClientTokens:
-    """EC2's promise, which moto does not keep: a call with a client token that was used gives the first answer again.
+    """EC2's idempotency, which moto lacks: a call with a used client token returns the first answer again.
 
     Source: "Ensuring idempotency in Amazon EC2 API requests", EC2 Developer Guide.
     """
@@ -37,7 +37,7 @@ class ClientTokens:
         self._app = app
         self._lock = threading.Lock()
         self.meeting: threading.Barrier | None = None
-        """Where calls wait for each other before the first of them acts."""
+        """A barrier where calls wait for each other before the first of them acts."""
         self._answers: dict[str, tuple[dict[str, str], Response]] = {}
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
@@ -66,7 +66,7 @@ def client_tokens() -> ClientTokens:
 
 @pytest.fixture
 def meeting_of_two(client_tokens: ClientTokens) -> Iterator[None]:
-    """Two callers get to CreateVpcEndpoint before either of them has made anything."""
+    """Two callers reach CreateVpcEndpoint before either of them has created anything."""
     client_tokens.meeting = threading.Barrier(2)
     yield
     client_tokens.meeting = None
@@ -112,7 +112,7 @@ def runtime_without_boto3_in_memory(tmp_path: Path) -> Iterator[Runtime]:
 
 @pytest.fixture(scope="session")
 def bare_zip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The zip as it is: Python imports from it directly."""
+    """The packed zip: Python imports from it directly."""
     path = tmp_path_factory.mktemp("zip") / "bare.zip"
     path.write_bytes(build_zip().content)
     return path
@@ -132,7 +132,7 @@ def unpacked_bare(bare_zip: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def unpacked_with_requests(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The zip with requests; certifi's file must be one."""
+    """The zip with requests; certifi's bundle must be a real file."""
     path = tmp_path_factory.mktemp("zip") / "with-requests.zip"
     path.write_bytes(build_zip(with_requests=True).content)
     return unpacked(path)
@@ -151,7 +151,7 @@ def with_requests(world: World, runtime: Runtime, unpacked_with_requests: Path) 
 
 @pytest.fixture(params=["rest_api", "web_session"])
 def trigger(request: pytest.FixtureRequest) -> Function:
-    """The function in both of its forms, each through its own transport."""
+    """Both forms of the function, each with its own transport."""
     if request.param == "web_session":
         function: Function = request.getfixturevalue("with_requests")
         function.variables["MWAA_TRANSPORT"] = "web_session"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A Lambda function, as near as it gets here: the zip in a Python of its own that has boto3 and nothing else."""
+"""A Lambda function, as closely as possible: the zip in a separate Python that has only boto3."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 
 from tests.client.world import KEY, REGION, SECRET, World
 
-# What boto3 needs; the runtimes of Lambda have these and no more.
+# What boto3 needs; Lambda's runtimes have only these.
 RUNTIME = ("boto3", "botocore", "dateutil", "jmespath", "s3transfer", "six", "urllib3")
 ACCOUNT = "123456789012"
 TRIGGER = "airflow_mwaa_provider.aws_lambda.handler"
@@ -22,8 +22,8 @@ ENDPOINTS = "airflow_mwaa_provider.aws_lambda_endpoints.handler"
 
 Invocation = tuple[str, Any] | tuple[str, Any, dict[str, str]]
 
-# Every cold start is a child of this: a process that has seen no function and no event, but may have boto3 in memory,
-# and what botocore reads of its own files.
+# Every cold start is a child of this process, which has seen no function and no event, but may have boto3 and the data
+# files of botocore in memory.
 _PROGRAM = """
 import importlib, json, os, socket, sys, traceback
 sys.path.append(sys.argv[1])
@@ -85,7 +85,7 @@ while True:
 
 
 class Runtime:
-    """A Python that has boto3 and nothing else, and starts functions."""
+    """A Python that has only boto3, and starts functions."""
 
     def __init__(self, folder: Path, *, preloads: bool = True) -> None:
         self.folder = make_runtime(folder)
@@ -112,7 +112,7 @@ class Runtime:
 
 
 def make_runtime(folder: Path) -> Path:
-    """Put links to boto3 and its own needs into a folder."""
+    """Link boto3 and its requirements into a folder."""
     folder.mkdir()
     for name in RUNTIME:
         spec = find_spec(name)
@@ -134,10 +134,10 @@ class Function:
     handler: str = TRIGGER
     variables: dict[str, str] = field(default_factory=dict)
     roots: list[str] = field(default_factory=list)
-    """What the last cold start had imported, beside the standard library."""
+    """What the last cold start had imported besides the standard library."""
 
     def invoke(self, *invocations: Invocation, seconds: float = 60, account: str = ACCOUNT) -> list[dict[str, Any]]:
-        """Invoke it with (request id, event[, variables]), one after the other: the first one cold, the others warm."""
+        """Invoke it with (request ID, event[, variables]), one after another: the first one cold, the others warm."""
         return self.finish(self.start(*invocations, seconds=seconds, account=account))
 
     def start(self, *invocations: Invocation, seconds: float = 60, account: str = ACCOUNT) -> socket.socket:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Events in the form in which AWS delivers them."""
+"""Events in the form that AWS delivers."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def eventbridge(**more: Any) -> dict[str, Any]:
 
 
 def sqs(*bodies: Any, queue: str = "orders") -> dict[str, Any]:
-    """A batch; what is no text travels as JSON."""
+    """A batch; bodies that are not strings are encoded as JSON."""
     return {
         "Records": [
             {
@@ -89,7 +89,7 @@ def sqs(*bodies: Any, queue: str = "orders") -> dict[str, Any]:
 
 
 def by_sns(message: Any, message_id: str = "95df01b4-ee98-5cb9-9903-4c221d41eb5e") -> dict[str, Any]:
-    """What SNS puts into a queue, without raw message delivery."""
+    """What SNS sends to a queue without raw message delivery."""
     return {
         "Type": "Notification",
         "MessageId": message_id,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The handler that makes VPC endpoints, against the local MWAA and moto's EC2: each endpoint once, and nothing else."""
+"""The handler that creates VPC endpoints, against the local MWAA and moto's EC2: each once, and nothing else."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What events ask for, without a Lambda function around it."""
+"""What events request, without a Lambda function."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.aws_lambda import samples
 
 pytestmark = pytest.mark.once
 
-# Airflow's default for what a run id may hold, and what InvokeRestApi leaves for it beside a DAG's id.
+# Airflow's default pattern for run IDs, and the length that InvokeRestApi leaves for one beside a DAG's ID.
 RUN_ID = r"[A-Za-z0-9_.~:+-]{1,40}"
 
 
@@ -89,7 +89,7 @@ def test_an_s3_event_without_a_version_is_told_by_its_request() -> None:
 
 
 def changed(event: str, request: str, at: str, **more: Any) -> dict[str, Any]:
-    """Make a record of a change that makes no version, and has no place in the order of those that do."""
+    """Create a record of a change that creates no version, and has no place in the order of those that do."""
     record = samples.s3_record(sequencer=None, versionId="v1")
     return {**record, "eventName": event, "responseElements": {"x-amz-request-id": request}, "eventTime": at, **more}
 
@@ -114,7 +114,7 @@ def replicated(to: str) -> dict[str, Any]:
             changed("ObjectAcl:Put", "R1", "2026-11-01T10:00:00Z"),
             changed("ObjectAcl:Put", "R2", "2026-11-02T10:00:00Z"),
         ),
-        # What S3 does by itself may name the request that it goes back to.
+        # Automatic actions of S3 may name the request that caused them.
         (
             changed("ObjectRestore:Post", "R1", "2026-11-01T10:00:00Z"),
             changed("ObjectRestore:Completed", "R1", "2026-11-01T15:00:00Z"),
@@ -150,7 +150,7 @@ def test_each_change_that_makes_no_version_is_a_run_of_its_own_by_eventbridge(ki
 
     first, second = only(event("R1", 1)), only(event("R2", 2))
     assert first.run_id != second.run_id == only(samples.sqs(event("R2", 2))).run_id
-    # S3 may tell EventBridge twice, and EventBridge may deliver twice.
+    # S3 may notify EventBridge twice, and EventBridge may deliver twice.
     assert only(event("R1", 3)).run_id == first.run_id
     assert only(event(None, 1)).run_id != only(event(None, 2)).run_id
 
@@ -260,7 +260,7 @@ JSON = st.recursive(
 
 @given(JSON)
 def test_no_message_breaks_the_batch(body: Any) -> None:
-    """It asks for runs, or is refused: any other error would fail its neighbours, for ever."""
+    """It requests runs, or is refused: any other error would make its neighbors fail, forever."""
     [message] = messages_of(samples.sqs(json.dumps(body))) or []
     try:
         found = message.runs()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The handler in a bare Python, against the local MWAA: one event, however often it is delivered, is one run."""
+"""The handler in a bare Python, against the local MWAA: one event starts one run, however often it is delivered."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_an_event_that_comes_three_times_warm_and_once_cold_is_one_run(trigger: 
             [run] = answers[number].get("runs", [answers[number]])
             run_ids.setdefault(name, set()).add(run["run_id"])
     assert {name: len(ids) for name, ids in run_ids.items()} == dict.fromkeys(run_ids, 1)
-    # S3's event is the same one by whichever way it comes, and so is EventBridge's.
+    # S3's event is the same by any path, and so is EventBridge's.
     assert run_ids["s3"] == run_ids["s3-by-eventbridge"]
     assert len(runs(world)) == len(["nothing", "direct", "direct-named", "eventbridge", "s3", "sqs"])
     [first, second, third] = [run["created"] for run in answers[:3]]
@@ -69,7 +69,7 @@ def test_two_functions_that_get_one_event_make_two_runs(trigger: Function, world
 
 
 def test_an_event_that_comes_again_after_an_upgrade_finds_its_run(trigger: Function, world: World) -> None:
-    """The ids are those of release 0.1, and the events are delivered to the present one."""
+    """The IDs are those of release 0.1, and the events are delivered to the current one."""
     former = {
         "nothing": ("lambda__" + _digest("request-1"), {}),
         "eventbridge": ("eventbridge__" + _digest(EVENTS["eventbridge"]["id"]), None),
@@ -158,7 +158,7 @@ def test_an_answer_that_gets_lost_makes_no_second_run(trigger: Function, world: 
 
 
 def test_a_function_that_fails_is_retried_by_lambda_with_the_same_result(trigger: Function, world: World) -> None:
-    """All attempts of the first invocation act and lose their answers; the second one finds the run."""
+    """All attempts of the first invocation take effect but lose their answers; the second one finds the run."""
     target = "rest" if "MWAA_TRANSPORT" in trigger.variables else "invoke_rest_api"
     [asked] = runs_of(EVENTS["eventbridge"], None)
     run_id, _ = asked.run_ids_for(f"arn:aws:lambda:us-east-1:{ACCOUNT}:function:f")
@@ -327,7 +327,7 @@ def test_warm_invocations_use_the_clients_again(trigger: Function, world: World)
 
 
 def test_an_environment_that_moved_to_another_airflow_is_looked_at_again(trigger: Function, world: World) -> None:
-    """The function is warm and has learnt that it is Airflow 3."""
+    """The function is warm and has detected Airflow 3."""
     missing = ("r2", {"dag_id": "absent"})
     trigger.invoke(("r1", {}), missing, ("r3", {}))
     assert world.calls().count("get_environment") == 2

@@ -57,7 +57,7 @@ class Terminal:
             "AWS_REGION": REGION,
             "AWS_CA_BUNDLE": world.ca,
             "REQUESTS_CA_BUNDLE": world.ca,
-            # What is on the machine that the tests run on is none of theirs.
+            # The tests must not use the machine's own settings.
             "AWS_CONFIG_FILE": os.devnull,
             "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
             "AWS_EC2_METADATA_DISABLED": "true",
@@ -65,7 +65,7 @@ class Terminal:
         }
 
     def run(self, *arguments: str, stdin: str | bytes | None = None, status: int = 0) -> Result:
-        """Run a command in this process; check what holds for all commands."""
+        """Run a command in this process; check what applies to all commands."""
         with without_logging_of_others():
             result = runner().invoke(main, list(arguments), input=stdin, env=self.variables)
         assert result.exit_code == status, f"{result.exit_code}: {result.stdout}{result.stderr}{result.exception!r}"
@@ -95,7 +95,7 @@ class Terminal:
         stdout: int = subprocess.PIPE,
         stderr: int = subprocess.PIPE,
     ) -> subprocess.Popen[bytes]:
-        """Start a command as a process of its own."""
+        """Start a command as a separate process."""
         given = {name: value for name, value in self.variables.items() if value is not None}
         outer = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
         return subprocess.Popen(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``airflow mwaa``: the commands inside Airflow's own, where Airflow lets providers add some."""
+"""``airflow mwaa``: the commands as part of Airflow's own, if Airflow lets providers add some."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from airflow_mwaa_provider._compat import AIRFLOW_V_3_2
 from tests.cli.terminal import AWKWARD, Terminal
 from tests.client.world import World
 
-# Airflow's parser is made once, as every ``airflow …`` makes it; each command is a child that has seen no other.
+# Airflow's parser is built once, as every ``airflow …`` builds it; each command is a separate child.
 PROGRAM = """
 import json, os, runpy, sys
 from airflow.cli import cli_parser
@@ -56,11 +56,11 @@ class Airflow:
             env={name: value for name, value in os.environ.items() if not name.startswith("AWS_")},
         )
         self.loaded = self._answer("LOADED")
-        """Modules of this package's commands that are there when the parser is."""
+        """Modules of this package's commands that are loaded with the parser."""
 
     @property
     def errors(self) -> str:
-        """What was said while the parser was made."""
+        """What was printed while the parser was built."""
         return (self._folder / "errors").read_text(encoding="utf-8")
 
     def run(self, terminal: Terminal, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -35,9 +35,9 @@ COMMANDS = [
 ]
 
 
-# What only a DAG has: its parameters as Python writes them, and what surrounds a task.
+# What exists only in a DAG: parameters in Python syntax, and the context of a task.
 OF_DAGS_ONLY = re.compile(r"=True\b|=False\b|transport='|aws_conn_id|botocore_config|\bregion_name\b|[Tt]his task\b")
-# An error is judged by its class and fields, never by its words.
+# Code handles an error by its class and fields, never by its words.
 BY_WORDS = {"endswith", "find", "index", "partition", "replace", "rpartition", "split", "startswith"}
 
 
@@ -130,7 +130,7 @@ def test_the_region_of_a_profile_and_of_the_option(terminal: Terminal, tmp_path:
     config = tmp_path / "config"
     config.write_text("[profile here]\nregion = us-east-1\n")
     terminal.variables |= {"AWS_CONFIG_FILE": str(config), "AWS_REGION": None, "AWS_PROFILE": "here"}
-    # A profile in AWS_PROFILE without credentials of its own leaves them to the variables.
+    # With a profile in AWS_PROFILE that has no credentials, the variables apply.
     assert terminal.json("pools", "list", "env3") == []
     assert "in eu-west-1" in terminal.error("pools", "list", "no-env", "--region", "eu-west-1", status=1)
 

@@ -118,7 +118,7 @@ def test_nobody_is_deleted_for_without_being_asked(lab: Lab, database: str, comm
 
 
 def test_a_cleanup_that_asks_chooses_its_route_once(lab: Lab, database: str, command: Any) -> None:
-    """With a database and an environment named, the plan of the routes is shown, and not again after the answer."""
+    """With both a database and an environment, the plan of the routes is shown, and not again after the answer."""
     terminal, stdin = pty.openpty()
     with command.start("clean", "--retention", "365d", "--env-name", "my-environment", stdin=stdin) as process:
         os.write(terminal, b"y\n")

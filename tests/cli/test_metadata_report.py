@@ -59,7 +59,7 @@ def bucket(terminal: Terminal, folder: Path) -> Iterator[str]:
     from moto.server import ThreadedMotoServer
 
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]  # older motos cannot tell which one they took themselves
+        port = taken.getsockname()[1]  # older releases of moto do not expose the port that they chose
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=port)
     server.start()
     url = f"http://127.0.0.1:{port}"

@@ -30,7 +30,7 @@ TOPIC = "arn:aws:sns:us-east-1:123456789012:on-call"
 
 @pytest.fixture
 def cloudwatch(world: World, moto_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """What is in CloudWatch, of the account that the terminal speaks to."""
+    """What is in CloudWatch, for the account that the terminal uses."""
     monkeypatch.setattr(world.mwaa, "_moto_url", moto_url)
     client = boto3.client(
         "cloudwatch", endpoint_url=moto_url, region_name=REGION, aws_access_key_id=KEY, aws_secret_access_key=SECRET
@@ -156,9 +156,9 @@ Published = dict[str, dict[str, float]]
 
 @pytest.fixture(scope="module")
 def _published(moto_url: str) -> Published:
-    """What was published of env3, once, because CloudWatch would add it up: by name of a line, value by time.
+    """What was published for env3, by line name, as values by time; published once, because CloudWatch adds them up.
 
-    The newest values are of the period that is not over.
+    The newest values are in the current period.
     """
     client = boto3.client(
         "cloudwatch",
@@ -166,7 +166,7 @@ def _published(moto_url: str) -> Published:
         region_name=REGION,
         aws_access_key_id=KEY,
         aws_secret_access_key=SECRET,
-        config=Config(disable_request_compression=True),  # older releases of moto read none
+        config=Config(disable_request_compression=True),  # older releases of moto cannot read it
     )
     end_s = math.ceil(time.time() / 300) * 300
     lines = {

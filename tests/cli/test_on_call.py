@@ -20,7 +20,7 @@ from tests.client.world import TRANSPORTS, World
 BEGAN = datetime.now(UTC).replace(hour=3, minute=0, second=0, microsecond=0) - timedelta(days=2)
 both = pytest.mark.parametrize("env_name", ["env3", "env2"])
 pytestmark = pytest.mark.once
-# Both ways of a REST call, and both dialects.
+# Both transports of a REST call, and both dialects.
 rest_ways = pytest.mark.parametrize(("env_name", "transport"), [("env3", TRANSPORTS[0]), ("env2", "web_session")])
 
 
@@ -268,7 +268,7 @@ def test_a_person_is_asked_before_tasks_are_cleared(
     os.write(ours, f"{answer}\n".encode())
     out, _ = process.communicate(timeout=20)
     os.close(ours)
-    # In json the list is shown with the question, because stdout has nothing but the document.
+    # With JSON output, the list is shown with the prompt, because stdout has only the document.
     assert (b"transform[0]  success" in seen) is (output == "json")
     if output == "json":
         assert out == b"" if answer == "n" else len(json.loads(out)["cleared"]) == 4
@@ -397,7 +397,7 @@ def test_which_of_the_mapped_ones_is_meant(terminal: Terminal, world: World) -> 
     terminal.run("tasks", "log", "env3", "etl", "old", "transform", "--map-index", "1")
 
 
-# -- names that are not there ----------------------------------------------------------------------------------
+# -- names that do not exist -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -32,13 +32,13 @@ OPERATORS = {
         for noun in ("variable", "connection", "pool")
     },
 }
-# What a terminal has and a DAG does not, and words that a terminal has already: see the docstring of the package cli.
+# What exists only in a terminal, and words that are common there: see the docstring of the package cli.
 OF_A_TERMINAL = {
     "output", "region", "profile", "endpoint_url", "proxy", "transport", "help", "yes", "database_url", "place",
     "cancel_on_interrupt", "wait", "poll_interval", "dags", "name", "dag_id", "run_id", "update", "dry_run",
     "connections_file", "variables_file", "from_database", "fernet_key_file",
 }  # fmt: skip
-# Options whose names do not follow from what the command calls them, because another word is common in a terminal.
+# Options whose names do not follow from the command's parameter, because another word is common in a terminal.
 OTHER_WORDS = {
     "dags": "--dag",
     "dag_ids": "--dag",
@@ -79,7 +79,7 @@ COMMANDS = dict(commands())
 
 
 def parameters(kind: type) -> set[str]:
-    """Return the parameters of an operator, those of its bases included."""
+    """Return the parameters of an operator, including those of its base classes."""
     return {
         name
         for base in kind.__mro__

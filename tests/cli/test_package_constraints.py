@@ -90,7 +90,7 @@ def test_the_help_has_an_example_and_fits_80_columns() -> None:
 
 
 def test_a_reader_that_has_gone_is_no_reason_to_complain() -> None:
-    """As with ``| head -1``, but without a race: nobody reads from the start."""
+    """As with ``| head -1``, but without a race: nothing reads the output from the start."""
     reading, writing = os.pipe()
     os.close(reading)
     try:
@@ -114,7 +114,7 @@ def test_it_loads_neither_boto3_nor_airflow(arguments: list[str]) -> None:
 
 
 def bundled_pip() -> Path:
-    """The pip that comes with Python: the environments of the tests have none."""
+    """Python's bundled pip: the environments of the tests have none."""
     folders = [sysconfig.get_config_var("WHEEL_PKG_DIR"), Path(ensurepip.__file__).parent / "_bundled"]
     [wheel] = [wheel for folder in folders if folder for wheel in Path(folder).glob("pip-*.whl")][:1]
     return wheel / "pip"
@@ -129,7 +129,7 @@ def make_wheel(folder: Path, name: str, version: str) -> None:
 
 
 def test_pip_obeys_what_is_printed(tmp_path: Path) -> None:
-    """Of two versions that an index has it takes the pinned one, not the newest."""
+    """If an index has two versions, it uses the pinned one, not the newest."""
     pinned = image_constraints.pins_of("3.3.1")["boto3"]
     for offered in (pinned, "99.0.0"):
         make_wheel(tmp_path, "boto3", offered)

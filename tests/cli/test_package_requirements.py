@@ -178,7 +178,7 @@ def test_another_version_of_a_provider(index: WheelIndex, tmp_path: Path) -> Non
 
 
 class Held(dict[str, bytes]):
-    """Files of an index that are asked for, and not answered before the test says so."""
+    """Files of an index whose requests are not answered until the test allows it."""
 
     def __init__(self, files: dict[str, bytes]) -> None:
         super().__init__(files)
@@ -196,7 +196,7 @@ def test_a_signal_ends_it_and_leaves_nothing_behind(
     number: signal.Signals, index: WheelIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In the middle of its downloads."""
-    printed(tmp_path, "folium==0.15.1\n")  # so that uv asks for no wheel any more
+    printed(tmp_path, "folium==0.15.1\n")  # so that uv requests no more wheels
     temporary = tmp_path / "temporary"
     temporary.mkdir()
     held = Held(index.files)

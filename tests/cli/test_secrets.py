@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``airflow-mwaa secrets explain --env-name``: the configuration of an environment, asked from outside."""
+"""``airflow-mwaa secrets explain --env-name``: the configuration of an environment, read from outside."""
 
 from __future__ import annotations
 

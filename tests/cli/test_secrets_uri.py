@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``airflow-mwaa secrets uri``: builds a URI and takes it apart again, and no secret is where others see it."""
+"""``airflow-mwaa secrets uri``: builds and parses a URI, and no secret is where others can see it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def run(*arguments: str, stdin: str | bytes | None = None, status: int = 0) -> R
 
 
 def failure(*arguments: str, stdin: str | bytes | None = None) -> str:
-    """Return the line that says what is wrong; the usage that click shows above it aside."""
+    """Return the error line, without the usage that click shows above it."""
     *_, line = run(*arguments, stdin=stdin, status=2).stderr.splitlines()
     return line
 

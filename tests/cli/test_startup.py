@@ -116,7 +116,7 @@ def test_parts_can_be_put_one_after_another() -> None:
 
 
 def test_a_part_begins_on_a_line_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As with ``>>``: lines of one's own may end without a line break."""
+    """As with ``>>``: existing lines may end without a line break."""
     path = tmp_path / "startup.sh"
     for before in ("", "export STAGE=dev", "export STAGE=dev\n"):
         path.write_text(before)

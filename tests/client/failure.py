@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What holds for every error of the client, checked wherever one is expected."""
+"""Checks that apply to every error of the client, made wherever one is expected."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ HUSH = "hush-hush-value"
 
 
 class Failure:
-    """Catches an error and checks what holds for all of them."""
+    """Catch an error and check what applies to all errors."""
 
     def __init__(self, world: World, expected: type[MwaaError], *words: str, env_name: str | None = "env3") -> None:
         self.world, self.expected, self.words, self.env_name = world, expected, words, env_name

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the tests of imports share: importing without waiting, and looking at what is stored."""
+"""What the tests of imports share: importing without waiting, and reading what is stored."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ SECRET = "hunter2 of the tests"
 
 
 def variables(environment: MwaaEnvironment, document: dict[str, Any], **how: Any) -> dict[str, Any]:
-    """Import variables, waiting for nothing."""
+    """Import variables without waiting."""
     kind, time = StoredVariables(environment), FakeTime()
     wanted = kind.parse(read_document(document, "variables"))
     return import_stored(kind, wanted, sleep=time.sleep, clock=time.clock, **how).as_dict()
 
 
 def state(world: World, env_name: str, name: str = "variables") -> dict[str, Any]:
-    """What is stored, to the byte; v1 cannot bring a description back to null, and makes it empty."""
+    """Return the exact stored values; v1 cannot reset a description to null, and makes it empty."""
     rows = copy.deepcopy(world.airflow(env_name).objects[name])
     for row in rows.values():
         row["description"] = row.get("description") or ""

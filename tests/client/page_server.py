@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A server that answers everything alike: with a page, as a proxy that wants a login, or with an error of AWS's."""
+"""A server that answers every request alike: with a page, like a proxy that requires a login, or with an AWS error."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PAGE = b"<html><body><h1>Log in</h1></body></html>"
 class PageServer:
     """Answers each request with ``page`` and status 200, or with an error of the code ``refusal``.
 
-    ``silence``, if there is one, is waited for first; ``asked`` is set by a request.
+    If set, ``silence`` is waited for first; ``asked`` is set by a request.
     """
 
     def __init__(self) -> None:
@@ -48,14 +48,14 @@ class PageServer:
                 self.wfile.write(page)
 
             def log_message(self, *_: Any) -> None:
-                """Leave the output to the tests."""
+                """Keep the tests' output clean."""
 
         self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self._server.server_port}"
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
 
     def client(self, service: str) -> Any:
-        """Return boto3's client of a service, which asks this server instead."""
+        """Return a boto3 client for a service that calls this server instead."""
         return boto3.client(
             service,
             endpoint_url=self.url,

@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     from tests.client.world import World
 
 USER, PASSWORD = "user@corp", "hush/hush:p@ss#'word%41"
-"""Nothing that an address could hold as it is."""
+"""It contains characters that must be encoded in a URL."""
 INLINE = f"{quote(USER, safe='')}:{quote(PASSWORD, safe='')}@"
 
 
 class Proxy:
-    """Serves CONNECT, or SOCKS5 where the first byte says so."""
+    """Serves CONNECT, or SOCKS5 if the first byte indicates it."""
 
     def __init__(self, world: World) -> None:
         self.world = world

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A small Airflow, v1 and v2: enough of the REST API and of the CLI for a client, kept in memory."""
+"""A small in-memory Airflow, v1 and v2, with enough of the REST API and of the CLI for a client."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ COLLECTIONS = {"variables": "key", "connections": "connection_id", "pools": "nam
 
 
 class StubAirflow:
-    """Behind one environment."""
+    """The Airflow of one environment."""
 
     def __init__(self, spec: EnvironmentSpec) -> None:
         self.spec = spec
@@ -48,23 +48,23 @@ class StubAirflow:
         self.objects: dict[str, dict[str, dict[str, Any]]] = {name: {} for name in COLLECTIONS}
         self.commands: list[list[str]] = []
         self.special: dict[str, web.Response] = {}
-        """Answers by path, given instead of the true ones."""
+        """Answers by path that replace the real ones."""
         self.sessions: set[str] = set()
         self.forbidden_sessions: set[str] = set()
         self.bodies: list[bytes] = []
         self.shows_like_airflow_3 = False
-        """Whether the REST API writes values that are JSON anew, and masks those whose key looks secret."""
+        """Whether the REST API rewrites values that are JSON, and masks those whose key looks secret."""
         self.noise = ""
         """What the CLI logs to stdout around its rows."""
         self.cli_delay_s = 0.0
         self.not_importable: set[str] = set()
-        """DAGs whose files the web server cannot import: ``dags list`` of Airflow 2 lacks them."""
+        """DAGs whose files the web server cannot import: ``dags list`` of Airflow 2 omits them."""
         self.file_errors: dict[str, str] = {}
         """Tracebacks of DAG files, by name."""
         self.schedules: dict[str, str] = {}
         """Cron expressions by DAG."""
         self.logs: dict[tuple[str, int], list[str]] = {}
-        """What tasks log, by task id and try, instead of two lines."""
+        """Logs of tasks, by task ID and try, instead of two lines."""
         self.downstream: dict[str, list[str]] = {}
         self.clears_other_runs = False
         self.fails_after_clearing = False
@@ -156,7 +156,7 @@ class StubAirflow:
                     return 403, {"detail": f"User not allowed to access some of these DAGs: {body['dag_ids']}"}
                 found, offset = self._tasks_of(body), body["page_offset"]
                 if self.major == 2 and offset:
-                    # Nothing is sorted there: PostgreSQL gives what lies further on in another order.
+                    # That list is not sorted: PostgreSQL returns later pages in another order.
                     found = found[1::2] + found[::2]
                 page = found[offset:][: min(body["page_limit"], self.page_limit)]
                 return 200, {"task_instances": page, "total_entries": len(found)}
@@ -209,7 +209,7 @@ class StubAirflow:
                 if self.major == 2:
                     text = "".join(f"{line}\n" for line in lines)
                     return 200, {"content": str([("host", text)]), "continuation_token": "x"}
-                # As of a task that runs: there is a token as long as the log may grow.
+                # As for a running task: a token is returned as long as the log may grow.
                 start, looks = map(int, query.get("token", "0.0").split("."))
                 assert looks < 3, "a token that leads to nothing was followed"
                 content = [{"event": line} for line in lines[start:]]
@@ -274,7 +274,7 @@ class StubAirflow:
             rows = list(known.values())[start:][: min(int(query["limit"]), self.page_limit)]
             return 200, {name: [self._shown(row) for row in rows], "total_entries": len(known)}
         if key is None:
-            if body[id_field] in known and (self.major, name) != (2, "variables"):  # which v1 replaces
+            if body[id_field] in known and (self.major, name) != (2, "variables"):  # v1 replaces it
                 return 409, {"detail": "exists"}
             known[body[id_field]] = body
             return 200, body
@@ -312,7 +312,7 @@ class StubAirflow:
         if self.run(dag_id, run_id) is not None or same_date:
             return 409, {"detail": "DAGRun already exists"}
         if self.major == 2:
-            date = date or datetime.now(UTC).isoformat()  # Airflow 3 leaves a run without one
+            date = date or datetime.now(UTC).isoformat()  # Airflow 3 allows a run without one
         row = {"dag_id": dag_id, "dag_run_id": run_id, "state": "queued", "conf": conf or {}, "logical_date": date}
         if self.major >= 3:
             row["run_after"] = date or datetime.now(UTC).isoformat()
@@ -437,7 +437,7 @@ class StubAirflow:
 
 
 class _Failed(Exception):
-    """A command that prints something to stdout and fails all the same."""
+    """A command that prints something to stdout and still fails."""
 
 
 def _parser(major: int) -> argparse.ArgumentParser:

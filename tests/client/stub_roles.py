@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The roles of the stub Airflow, as the fab provider keeps them: PATCH adds, the CLI takes away as well."""
+"""The roles of the stub Airflow, as in the fab provider: PATCH only adds, the CLI also removes."""
 
 from __future__ import annotations
 

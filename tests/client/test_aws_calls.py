@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is not AWS and answers for it, such as a proxy's page, is never taken for an answer: over real HTTP."""
+"""An answer that is not from AWS, such as a proxy's page, is never mistaken for one: over real HTTP."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_a_connection_that_was_never_trusted_has_done_nothing(page_server: PageS
     with PageServer() as secured:
         secured.secure(server)
         for calls in (
-            _calls_of(secured.url.replace("http:", "https:").replace("127.0.0.1", "localhost")),  # of an unknown CA
+            _calls_of(secured.url.replace("http:", "https:").replace("127.0.0.1", "localhost")),  # unknown CA
             _calls_of(page_server.url.replace("http:", "https:")),  # no TLS there
         ):
             error = _refused(calls)

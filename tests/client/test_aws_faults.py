@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Errors of AWS that the local MWAA does not make: judged from boto3's own exceptions."""
+"""AWS errors that the local MWAA does not return, classified from boto3's own exceptions."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ HUSH = "hush-hush-value"
 
 @functools.cache
 def _plane(**more: Any) -> ControlPlane:
-    # Kept, because making a boto3 client takes longer than these tests.
+    # Reused, because creating a boto3 client takes longer than these tests.
     session = boto3.Session(aws_access_key_id="x", aws_secret_access_key=HUSH, region_name=REGION)
     return ControlPlane(session, **more)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""REST API and CLI are the same to what is above them: same calls, same parameters, a refusal where one can't."""
+"""REST API and CLI have the same interface: same calls, same parameters, and an error if one cannot do something."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_both_take_the_parameters_of_the_base(kind: type) -> None:
 def test_neither_has_a_call_that_the_other_lacks() -> None:
     for kind in (AirflowApi, AirflowCli):
         public = {name for name, _ in inspect.getmembers(kind, inspect.isfunction) if not name.startswith("_")}
-        # What AirflowApi inherits beside them checks answers of the REST API.
+        # The rest that AirflowApi inherits checks answers of the REST API.
         assert public - {"request_fields", "checked", "rows_of"} == METHODS.keys()
 
 
@@ -91,11 +91,11 @@ VALUES: dict[str, Any] = {
     "variable": Variable("key", "value"),
     "was": None,
 }
-"""For each required parameter that takes no text."""
+"""For each required parameter that is not a string."""
 
 
 def call(backend: Backend, name: str, of: type[Backend]) -> None:
-    """Call a method as ``of`` has it, with a value for each required parameter."""
+    """Call a method with the signature that ``of`` has, with a value for each required parameter."""
     method, values = getattr(of, name), VALUES
     if name == "request":
         values = {"request": RestRequest("GET", "/dags")}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""DAGs over the CLI of Airflow 2: ``dags list`` reads files, and lacks those that the web server cannot import."""
+"""DAGs over the CLI of Airflow 2: ``dags list`` reads files, and omits those that the web server cannot import."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def test_a_dag_that_the_web_server_cannot_import_is_there(world: World, caplog: pytest.LogCaptureFixture) -> None:
-    """MWAA's table of commands has no ``dags details``: whether the DAG is paused cannot be told then."""
+    """MWAA's table of commands has no ``dags details``, so whether the DAG is paused is unknown."""
     environment, airflow = world.environment("env2", "cli"), world.airflow("env2")
     airflow.not_importable = {"etl"}
     assert environment.trigger_dag_run("etl", "run_1").created

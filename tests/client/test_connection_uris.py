@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A connection written as a URI is the same connection to this Airflow, whatever is in its fields."""
+"""A connection written as a URI is the same connection to this Airflow, with any values in its fields."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ CONNECTIONS = st.builds(
 
 
 def readers() -> dict[str, Any]:
-    """Return all that reads URIs in this Airflow: the model, and the class of the task SDK."""
+    """Return the classes that parse URIs in this Airflow: the model, and the class of the task SDK."""
     found: dict[str, Any] = {"model": AirflowConnection}
     if AIRFLOW_V_3:
         from airflow.sdk import Connection as SdkConnection
 
-        if hasattr(SdkConnection, "from_uri"):  # the one of 3.0.6 reads none
+        if hasattr(SdkConnection, "from_uri"):  # that of 3.0.6 parses none
             found["task SDK"] = SdkConnection
     return found
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""With every logger at DEBUG, botocore's among them, neither a value that is sent nor a token is logged."""
+"""With every logger at DEBUG, including botocore's, no sent value and no token is logged."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Errors as data: what one process writes the other reads, in both forms, whatever it is sent."""
+"""Errors as data: one process reads what another writes, in both forms, even if the data is invalid."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every failure has its own error: it names the environment, the call and what to do, in one line and no secret."""
+"""Every failure has its own error: one line with the environment, the call and what to do, and no secret."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A trigger makes one run, whatever goes wrong on its way: every kind of fault on every transport."""
+"""A trigger creates exactly one run, despite every kind of fault on every transport."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ def test_an_unknown_call_is_never_sent_twice(world: World, transport: str, kind:
         environment.request("POST", "/echo", json={"a": 1})
     assert caught.value.ambiguous
     assert [call for call in world.calls() if call == TARGETS[transport]] == [TARGETS[transport]]
-    # What was refused for its rate was not carried out, and is sent again.
+    # A throttled request was not carried out, and is sent again.
     world.fault(TARGETS[transport], "status", status=429, times=2)
     assert environment.request("POST", "/echo", json={"a": 1})["echo"] == {"a": 1}
 
@@ -156,7 +156,7 @@ def test_a_command_is_repeated_only_when_that_is_harmless(world: World) -> None:
     world.fault("create_cli_token", "status", status=429, times=2)
     world.fault("create_cli_token", "reset_before", times=1)
     world.expire(tokens=True)
-    # Getting the token did nothing yet, so that it may be had again.
+    # Getting a token has no effect, so it can be requested again.
     assert environment.run_cli(["version"]).exit_status == 0
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Files on the disk; those in S3 are part of the tests of what imports and exports."""
+"""Files on the disk; files in S3 are covered by the tests of imports and exports."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Imports and exports on every transport: what they write, what they leave alone, what they refuse."""
+"""Imports and exports on every transport: what they write, what they do not touch, what they refuse."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tests.client.world import FakeTime
 if TYPE_CHECKING:
     from tests.client.world import World
 
-# -- what it does when nothing fails -------------------------------------------------------------------
+# -- without failures ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("env_name", "transport"), WAYS)
@@ -50,7 +50,7 @@ def test_an_import_and_again(world: World, env_name: str, transport: str) -> Non
         "told": "v",
     }
     assert state(world, env_name)["told"]["description"] == "why"
-    if transport != "cli":  # which does not tell whether a description is the same
+    if transport != "cli":  # which does not show whether a description is the same
         again = variables(environment, document)
         assert (again["same"], again["created"], again["changed"]) == (["new", "same", "told"], [], [])
 
@@ -85,7 +85,7 @@ def test_conflicts(world: World) -> None:
     result = variables(environment, {"a": "2", "b": "1", "c": "1"}, on_conflict="skip")
     assert (result["created"], result["same"], result["skipped"]) == (["c"], ["b"], ["a"])
     assert values(world, "env3") == {"a": "1", "b": "1", "c": "1"}
-    # What is there already as it is wanted is no conflict, so that a retry succeeds.
+    # What already exists with the wanted value is no conflict, so a retry succeeds.
     assert variables(environment, {"b": "1", "c": "1"}, on_conflict="fail")["same"] == ["b", "c"]
 
 
@@ -130,12 +130,12 @@ def test_an_accepted_loss_is_written_last_and_told(world: World) -> None:
         with pytest.raises(ImportFailed) as caught:
             variables(environment, document, overwrite_hidden=True)
         assert (caught.value.left, caught.value.restored) == (left, not left)
-        assert state(world, "env3") == before  # here the fault came before the write
+        assert state(world, "env3") == before  # here the fault occurred before the write
         assert pickle.loads(pickle.dumps(caught.value)).left == left
 
 
 def test_a_number_is_put_back_with_its_own_digits(world: World) -> None:
-    """Airflow 3's REST API shows 2.10 as 2.1; the CLI is asked, and where it cannot be asked it is refused."""
+    """Airflow 3's REST API shows 2.10 as 2.1, so the CLI is used, and if it is not available, the import is refused."""
     world.airflow().shows_like_airflow_3 = True
     environment = world.environment("env3", "web_session")
     put(world, "env3", version="2.10", whole="7", nested='{"a": 1.5}')
@@ -145,7 +145,7 @@ def test_a_number_is_put_back_with_its_own_digits(world: World) -> None:
         variables(environment, {"version": "3.10", "whole": "8", "nested": "9", "z": "new"})
     assert caught.value.restored
     assert state(world, "env3") == before
-    # Which of the two it is cannot be seen; equal numbers count as the same.
+    # The two cannot be distinguished; equal numbers count as the same.
     assert variables(environment, {"version": "2.1", "whole": "7"})["changed"] == []
     world.deny("CreateCliToken")
     environment = world.environment("env3", "web_session")
@@ -192,7 +192,7 @@ def test_connections(world: World, env_name: str, transport: str) -> None:
     assert import_stored(kind, kind.parse(document)).created == ("db", "web")
     stored = world.airflow(env_name).objects["connections"]
     assert (stored["db"]["password"], stored["web"]["password"]) == (SECRET, "pw")
-    # An export holds no password, and importing it leaves them alone.
+    # An export contains no passwords, and importing it does not touch them.
     exported, hidden = export_stored(kind)
     assert hidden == []
     assert SECRET not in json.dumps(exported)
@@ -302,7 +302,7 @@ def test_an_export_comes_back_as_it_was(world: World, env_name: str, transport: 
     world.airflow(env_name).objects["variables"].clear()
     variables(environment, json.loads(json.dumps(exported)))
     seen = values(world, env_name)
-    if env_name == "env3" and transport != "cli":  # where the spacing of JSON is lost anyway
+    if env_name == "env3" and transport != "cli":  # where JSON loses its spacing anyway
         assert json.loads(seen["compact"]) == json.loads(before["compact"])
         assert json.loads(seen["described"]) == json.loads(before["described"])
         seen |= {"compact": before["compact"], "described": before["described"]}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An import is there as a whole or not at all: whatever fails, wherever, on every transport."""
+"""An import is applied completely or not at all, no matter what fails, on every transport."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ SEEDS, SIZE = (200, 500) if FULL else (20, 60)
 
 
 def fault_of(chance: random.Random, transport: str, keys: list[str], stored: list[str]) -> dict[str, Any]:
-    """A fault at a random point: any call, a call that creates, or the calls for one key that is there."""
+    """A fault at a random point: any call, a call that creates, or the calls for one existing key."""
     kind: dict[str, Any] = chance.choice(
         [
             {"kind": "status", "status": 400, "times": 1},
             {"kind": "status", "status": 403, "times": 1},
             {"kind": "status", "status": 404, "times": 1},
-            # Long enough for all the patience of one call to be spent.
+            # Long enough to exhaust the retries of one call.
             {"kind": "status", "status": 503, "times": 9},
             {"kind": "html", "status": 502, "times": 9},
             {"kind": "reset_before", "times": 9},
@@ -43,7 +43,7 @@ def fault_of(chance: random.Random, transport: str, keys: list[str], stored: lis
         ]
     )
     if transport == "cli" and chance.random() < 0.6:
-        kind = {"kind": "status", "status": 400, "times": 1}  # each command names no key, so that few kinds last
+        kind = {"kind": "status", "status": 400, "times": 1}  # no command names a key, so few kinds can be persistent
     anywhere = {**kind, "probability": 2 / len(keys), "seed": chance.randrange(10**6)}
     which = chance.random()
     if which < 0.2:
@@ -67,7 +67,7 @@ def old_variables(chance: random.Random, keys: list[str]) -> dict[str, dict[str,
 @pytest.mark.timeout(7200 if FULL else 300)
 @pytest.mark.parametrize("transport", TRANSPORTS)
 def test_all_there_or_all_as_before(world: World, transport: str) -> None:
-    """The stub shows what it stores, so that "as before" means to the byte."""
+    """The stub shows the exact values that it stores, so "as before" means byte for byte."""
     failed = 0
     for seed in range(TRANSPORTS.index(transport), SEEDS, len(TRANSPORTS)):
         chance = random.Random(f"{transport} {seed}")
@@ -80,7 +80,7 @@ def test_all_there_or_all_as_before(world: World, transport: str) -> None:
         for key in chance.sample(keys, size // 4):
             document[key] = {"value": document[key], "description": f"new {seed}"}
         stored = old_variables(chance, keys)
-        if transport == "cli":  # which cannot put a description back
+        if transport == "cli":  # which cannot restore a description
             stored = {key: {**row, "description": None} for key, row in stored.items()}
         world.airflow(env_name).objects["variables"] = stored
         before = state(world, env_name)
@@ -135,7 +135,7 @@ def test_an_outage_ends_in_time_and_names_all(world: World, transport: str) -> N
     )
     with pytest.raises(ImportFailed) as caught:
         variables(environment, {f"key_{n}": "v" for n in range(4)})
-    # None was written, as a look at what is there shows.
+    # None was written, as the stored values show.
     assert caught.value.restored
     world.airflow().objects["variables"].clear()
 
@@ -176,7 +176,7 @@ def test_somebody_elses_write_is_found(world: World) -> None:
 
 @pytest.mark.parametrize("env_name", ["env3", "env2"])
 def test_somebody_elses_creation_is_found(world: World, env_name: str) -> None:
-    """Between the look and the write: it is not replaced, and not deleted, though Airflow 2 would replace it."""
+    """Created between the read and the write: it is not replaced or deleted, although Airflow 2 would replace it."""
     environment = world.environment(env_name, "web_session")
     kind, time = StoredVariables(environment), FakeTime()
     write = kind.write
@@ -195,7 +195,7 @@ def test_somebody_elses_creation_is_found(world: World, env_name: str) -> None:
 
 
 class Killed(BaseException):
-    """As Airflow's own signal handler raises it."""
+    """Raised as by Airflow's own signal handler."""
 
 
 @pytest.fixture
@@ -270,7 +270,7 @@ def test_a_stop_ends_it_and_puts_all_back(world: World) -> None:
 
 # -- whose it is, after a lost answer ------------------------------------------------------------------
 
-LOST = [  # the answer to the creation is lost; it took effect, or somebody else's did
+LOST = [  # the answer to the creation is lost; it took effect, or another client's did
     pytest.param(True, id="ours"),
     pytest.param(False, id="somebody else's"),
 ]
@@ -278,7 +278,7 @@ DB = {"conn_type": "postgres", "host": "h", "login": "l"}
 
 
 def lose_the_answer(world: World, name: str, *, ours: bool, row: dict[str, Any]) -> None:
-    """Let the first POST end without an answer, and be refused from then on, because something is there."""
+    """Lose the answer to the first POST, and reject later ones, because the object exists."""
     world.airflow().shows_like_airflow_3 = True
     if not ours:
         stored, create = world.airflow().objects[name], world.airflow()._object
@@ -302,7 +302,7 @@ def _own_method(world: World) -> Iterator[None]:
 @pytest.mark.parametrize("ours", LOST)
 @pytest.mark.parametrize("asks_cli", [True, False])
 def test_a_masked_variable_after_a_lost_answer(world: World, ours: bool, asks_cli: bool) -> None:
-    """The CLI shows what the REST API masks; where it cannot be asked nothing is claimed."""
+    """The CLI shows what the REST API masks; if it is not available, nothing is claimed."""
     theirs = {"key": "a_secret", "value": "theirs", "description": None}
     lose_the_answer(world, "variables", ours=ours, row=theirs)
     if not asks_cli:
@@ -347,7 +347,7 @@ def test_a_number_whose_digits_airflow_rewrites_after_a_lost_answer(world: World
             {"password": None, "extra": '{"secret": "***"}'},
             "Airflow masks a part of its extra",
         ),
-        # What is shown and differs proves that it is somebody else's.
+        # A visible difference proves that another client created it.
         ({"password": "mine"}, {"password": None}, None),
         ({}, {"password": "theirs"}, None),
         ({"password": "mine"}, {"password": "mine", "host": "other"}, None),
@@ -369,7 +369,7 @@ def test_a_connection_of_somebody_else_after_a_lost_answer(
 
 @pytest.mark.parametrize("env_name", ["env3", "env2"])
 def test_a_connection_without_a_password_after_a_lost_answer(world: World, env_name: str) -> None:
-    """Airflow 3 shows that it has none; Airflow 2 shows nothing, so that another one may be there."""
+    """Airflow 3 shows that it has none; Airflow 2 shows nothing, so it may have another one."""
     world.fault("rest", "reset_after", path="*/connections", method="POST", times=1)
     kind, time = StoredConnections(world.environment(env_name, "web_session")), FakeTime()
     document = kind.parse({"db": DB})
@@ -381,7 +381,7 @@ def test_a_connection_without_a_password_after_a_lost_answer(world: World, env_n
 
 
 def test_what_is_hidden_is_left_when_the_answer_never_came(world: World) -> None:
-    """All tries end without an answer: what is there at the end is not deleted on a guess."""
+    """All tries end without an answer: what exists in the end is not deleted on a guess."""
     world.airflow().shows_like_airflow_3 = True
     world.deny("CreateCliToken")
     environment = world.environment("env3", "web_session")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Many variables with a fault at a random call, and many seeds, without a network in between.
+"""Many variables with a fault at a random call, and many seeds, without a network.
 
 ``test_imports_all_or_nothing`` does the same over HTTP, with fewer of both.
 """
@@ -37,7 +37,7 @@ SEEDS, SIZE = (200, 500) if os.environ.get("AIRFLOW_MWAA_TEST_FULL") == "1" else
 
 @dataclass
 class Fault:
-    """What happens to the calls from a number on: so many of them fail, before or after they took effect."""
+    """A number of calls fail, starting from a given one, before or after they take effect."""
 
     first: int
     count: int
@@ -49,7 +49,7 @@ class Fault:
 
 
 class Wire:
-    """Hands calls to a stub, one at a time, and fails as it is told."""
+    """Passes calls to a stub, one at a time, and fails on demand."""
 
     name = TransportName.WEB_SESSION
 
@@ -76,7 +76,7 @@ class Wire:
 
 
 class Environment:
-    """What an import uses of an environment."""
+    """The part of an environment that an import uses."""
 
     name = "env"
     transport = TransportName.WEB_SESSION

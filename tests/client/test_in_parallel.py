@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A few calls at once: results in order, and an end at once where somebody interrupts calls that only read."""
+"""A few calls in parallel: results in order, and an immediate end if calls that only read are interrupted."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_an_error_of_a_call_is_raised() -> None:
 
 def test_interrupted_it_waits_for_no_call() -> None:
     is_over = threading.Event()
-    # Whoever runs the tests in the background of a script has them ignore it.
+    # If the tests run in the background of a script, they ignore it.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def call(number: int) -> None:

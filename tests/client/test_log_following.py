@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The log of a running task: each line once, whatever the log's reader puts around it, and to the end."""
+"""The log of a running task: each line once, whatever the log's reader adds around it, until the end."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TASK = TaskInstance("etl", "one", "load", TaskState.RUNNING, try_number=1)
 
 
 class Scripted:
-    """A task seen at one look after the other: its state, its try, and the logs of its tries."""
+    """A task at successive polls: its state, its try, and the logs of its tries."""
 
     name = "env"
 
@@ -48,7 +48,7 @@ class Scripted:
 
 
 def test_each_line_is_passed_on_once_although_the_log_moves() -> None:
-    """The head changes when the log moves from the worker to CloudWatch, and a late line lands above others."""
+    """The header changes when the log moves from the worker to CloudWatch, and a late line appears above others."""
     found = Scripted(
         (TaskState.QUEUED, 1, {}),
         (TaskState.RUNNING, 1, {1: "*** from the worker\na\nb\nb"}),

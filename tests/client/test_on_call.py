@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What someone on call asks for: DAGs and their last runs, broken files, tasks to clear, roles; by every transport."""
+"""What people on call need: DAGs and their last runs, broken files, tasks to clear, roles; over every transport."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What goes wrong with one wait is told to that wait, and the others of its look go on."""
+"""An error of one wait is raised in that wait only, and the others of the same poll continue."""
 
 from __future__ import annotations
 
@@ -76,13 +76,13 @@ def test_a_dag_that_the_role_may_not_see_any_more(world: World, transport: str, 
     watcher.look(waits)
     airflow.hidden.add("lost")
     make_newer_runs(airflow, "etl", newer_runs)
-    assert watcher.look(waits) == [None, None]  # Airflow leaves out what the role may not see
+    assert watcher.look(waits) == [None, None]  # Airflow omits what the role may not see
     clock.added_s = 301
     lost, seen = watcher.look(waits)
     assert isinstance(seen, DagRun)
     step = waits[0].step(lost, clock())  # type: ignore[arg-type]
     assert isinstance(step, Failed)
-    # With many newer runs it is asked for by itself, and Airflow says why.
+    # With many newer runs, it is requested individually, and Airflow returns the reason.
     assert isinstance(step.error, AccessDenied if newer_runs else DagRunNotFound)
     assert ("Forbidden" if newer_runs else "or the role may no longer see it") in str(step.error)
 
@@ -155,7 +155,7 @@ def test_a_run_that_needs_another_transport_which_is_closed(world: World, why: s
     airflow.end("etl", "run_1")
     world.calls()
     failed, seen, other = watcher.look(waits)
-    assert len(world.calls()) == 1  # no sweep, although the last one failed in part
+    assert len(world.calls()) == 1  # no sweep, although the last one partly failed
     assert (failed, other) == (None, None)
     assert isinstance(seen, DagRun)
     assert seen.state is DagRunState.SUCCESS

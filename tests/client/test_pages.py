@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An environment with a ``[api] maximum_page_limit`` of its own: a short page is not the last one.
+"""An environment with a custom ``[api] maximum_page_limit``: a short page is not the last one.
 
-And what an import cannot see: it neither replaces nor deletes it.
+And what an import cannot see, it neither replaces nor deletes.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def test_an_import_sees_what_is_behind_the_first_page(world: World, transport: s
 
 
 def hide(airflow: StubAirflow, kind: str, key: str) -> Callable[..., Any]:
-    """Leave a row out of lists, as of a list that is cut, or of one that shows only a team's own."""
+    """Omit a row from lists, as in a truncated list, or one that shows only a team's own rows."""
     honest = airflow._object
 
     def without(method: str, name: str, at: str | None, query: Any, body: Any) -> tuple[int, Any]:
@@ -111,7 +111,7 @@ def test_what_an_import_cannot_see_stays_as_it_is(world: World, transport: str, 
 
 
 def test_what_may_have_been_created_and_is_seen_otherwise_is_not_deleted(world: World) -> None:
-    """The answer to the creation is lost, and somebody else's variable is found there."""
+    """The answer to the creation is lost, and another client's variable is found."""
     environment, airflow = world.environment("env3", "web_session"), world.airflow()
     world.fault("rest", "reset_before", path="*/variables", method="POST", times=9)
     kind, time = StoredVariables(environment), FakeTime()
@@ -159,7 +159,7 @@ def test_connections_and_pools_are_created_once(world: World) -> None:
 
 
 def test_a_long_key_is_created_through_a_web_session(world: World) -> None:
-    """InvokeRestApi takes no path of over 64 characters: what it could not delete again it does not create."""
+    """InvokeRestApi accepts no path over 64 characters: an import does not create what it could not delete again."""
     environment = world.environment("env3")
     key = "k" * 80
     environment.variables.create(key, "new")
@@ -188,7 +188,7 @@ def test_a_list_that_changes_while_it_is_read_is_read_again(world: World) -> Non
 
 @pytest.mark.parametrize("env_name", ["env3", "env2"])
 def test_a_row_that_moves_up_out_of_sight_is_not_lost(world: World, env_name: str) -> None:
-    """One is deleted and another one made between two pages: all counts agree, and a row would be missing."""
+    """One is deleted and another created between two pages: all counts agree, but a row would be missing."""
     environment, airflow = world.environment(env_name, "web_session"), world.airflow(env_name)
     airflow.objects["variables"] = rows_of("variables", 150)
     honest, changes = airflow._object, iter([True])

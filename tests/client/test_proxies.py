@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The guide's bastion tunnel, tried on real proxies: HTTP CONNECT and SOCKS5."""
+"""The guide's bastion tunnel, tested with real proxies: HTTP CONNECT and SOCKS5."""
 
 from __future__ import annotations
 

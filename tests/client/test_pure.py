@@ -94,7 +94,7 @@ def test_other_states_may_be_wanted() -> None:
     wanted = RunWait("env", "etl", "run_1", 0, 9, frozenset({DagRunState.FAILED}), frozenset({DagRunState.RUNNING}))
     assert isinstance(wanted.step(DagRun("etl", "run_1", DagRunState.FAILED), 0), Done)
     assert isinstance(wanted.step(RUN, 0), Failed)
-    # A final state that is in neither set would be waited for in vain.
+    # A final state in neither set would never end the wait.
     assert isinstance(wanted.step(DagRun("etl", "run_1", DagRunState.SUCCESS), 0), Failed)
 
 
@@ -266,6 +266,6 @@ def test_a_proxys_refusal_is_definite_and_a_broken_tunnel_is_not() -> None:
     from urllib3.exceptions import ProxyError
 
     assert never_connected(ProxyError("no", OSError("Tunnel connection failed: 403 Forbidden")))
-    # urllib3 1.26 calls every socket error behind a proxy so.
+    # urllib3 1.26 raises this for every socket error behind a proxy.
     assert not never_connected(ProxyError("Cannot connect to proxy.", ConnectionResetError(104, "reset")))
     assert reason(ConnectionError("see http://user:hush@host:1/x")) == "see http://***@host:1/x"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a command line carries arrives as it was, or is refused."""
+"""Command-line arguments arrive unchanged, or are refused."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_json_is_read_alike_by_every_splitter(value: Any) -> None:
     for words in (["x", text], ["dags", "trigger", "--conf", text, "--", "dag"]):
         line = command_line(words)
         assert shlex.split(line) == words
-        # The others leave the quotes on, and read the same words between them.
+        # The others keep the quotes, and read the same words between them.
         assert [word.strip("'") for word in shlex.split(line, posix=False)] == words
         assert [word.strip("'") for word in line.split()] == words
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A transport that IAM refuses is left out for some minutes, and not for good."""
+"""A transport that IAM denies is skipped for some minutes, not permanently."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def environment(world: World, fake: FakeTime) -> MwaaEnvironment:
 
 
 def read(environment: MwaaEnvironment) -> str | None:
-    """Read something; give the transport that it went by."""
+    """Read something; return the transport that was used."""
     assert environment.get_dag_run("etl", "run_1").run_id == "run_1"
     return environment.transport
 
@@ -62,7 +62,7 @@ def test_what_stays_refused_is_asked_for_seldom_and_logged_once(
         for _ in range(3):
             fake.now += TIME_TO_TRY_AGAIN_S
             assert [read(environment) for _ in range(3)] == ["web_session"] * 3
-    assert world.calls().count("control_plane") == 3  # the refusals
+    assert world.calls().count("control_plane") == 3  # the denied calls
     assert "Using" not in caplog.text
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Roles: what a restricted one holds, and the ways by which it gets there."""
+"""Roles: what a restricted one contains, and how it is changed."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 NAME = 'it\'s "ours" ü'
 READ, EDIT, SEE = ("can_read", "DAG:etl"), ("can_edit", "DAG:etl"), ("can_read", "Website")
-# InvokeRestApi reaches the roles of Airflow 2 alone.
+# InvokeRestApi reaches only the roles of Airflow 2.
 WAYS = [
     ("env2", "web_session"),
     ("env2", "cli"),
@@ -78,7 +78,7 @@ def test_a_restricted_role_keeps_what_isnt_about_dags() -> None:
         "can_read on Datasets",
         "menu_access on DAGs",
     ]
-    # Airflow 2.8.1 takes that entry of the menu for the right to read all DAGs.
+    # In Airflow 2.8.1, that menu entry grants the right to read all DAGs.
     old = restricted("ours", base, {"etl": ["read", "edit"], "report": ["read"]}, airflow_version="2.8.1")
     assert made.permissions - old.permissions == {("menu_access", "DAGs")}
     assert ("can_delete", "DAG:report") in restricted("ours", base, {"report": ["delete"]}).permissions
@@ -176,7 +176,7 @@ def test_many_dags_are_looked_for_in_parts(world: World) -> None:
     environment = world.environment("env3", "web_session")
     assert environment.missing_dags(wanted) == ["dag_60"]
     assert world.environment("env3", "cli").missing_dags(wanted) == ["dag_60"]
-    assert len(world.airflow("env3").commands) == 4  # two parts, and a look for the one that is in no list
+    assert len(world.airflow("env3").commands) == 4  # two parts, and a lookup of the one that is in no list
 
 
 def test_without_the_cli_nothing_is_taken_away(world: World) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Files of variables, connections and pools: what they may hold, and what is refused with which words."""
+"""Files of variables, connections and pools: what they may contain, and the errors for what is refused."""
 
 from __future__ import annotations
 
@@ -191,7 +191,7 @@ def test_connections_and_pools_come_back() -> None:
 
 
 def test_a_connection_as_json_text_is_read_as_its_fields() -> None:
-    """As Airflow reads one from the environment, also where a field of it looks like a URI."""
+    """As Airflow reads one from the environment, even if one of its fields looks like a URI."""
     fields = {"conn_type": "slack", "password": "s3cret", "host": "https://hooks.slack.com", "extra": {"a": "b://c"}}
     for text in (json.dumps(fields), f"\n  {json.dumps(fields, indent=2)}\n"):
         made = connections_of({"hook": text})["hook"]
@@ -230,7 +230,7 @@ def test_uris_are_read_as_airflow_reads_them(uri: str) -> None:
     theirs, ours = Connection(conn_id="c", uri=uri), connections_of({"c": uri})["c"]
     for name in ("conn_type", "host", "login", "password", "schema", "port"):
         assert getattr(ours, name) == getattr(theirs, name), name
-    # Airflow 2 keeps each of them as text; the newer way is taken, whatever Airflow reads it later.
+    # Airflow 2 stores each of them as a string; the newer form is used for any Airflow.
     extra = {name: _parsed(value) for name, value in theirs.extra_dejson.items()}
     assert json.loads(ours.extra or "{}") == extra
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Lists of more task instances than a page: every one once, also where the remote's pages don't fit together."""
+"""Lists of more than a page of task instances: each one once, even if the remote pages are inconsistent."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_every_task_instance_is_there_once(world: World, transport: str, name: s
     airflow.tasks = [task("mapped", "load", number, "failed" if number % 3 else "success") for number in range(730)]
     airflow.tasks += [task("mapped", "begin"), task("mapped", "end")]
     airflow.tasks += [task("wide", f"task_{number}") for number in range(250)]
-    airflow.tasks += [task("wide", "gone", number) for number in range(130)]  # a task that the DAG has no more
+    airflow.tasks += [task("wide", "gone", number) for number in range(130)]  # a task that is no longer in the DAG
     airflow.tasks_of_dags["etl"] = ["load", "begin", "end", *(f"task_{number}" for number in range(250))]
     random.Random(20261127).shuffle(airflow.tasks)
     for run_id, count in (("mapped", 732), ("wide", 380)):
@@ -69,7 +69,7 @@ def test_tasks_of_many_runs_take_few_calls(world: World, name: str) -> None:
 
 
 def test_a_task_that_runs_again_meanwhile_costs_no_other(world: World) -> None:
-    """Airflow 3 gives it another id: it moves to the last page, and one moves up from the page that comes next."""
+    """Airflow 3 gives it another ID: it moves to the last page, and one moves up from the next page."""
     environment, airflow = world.environment("env3", "web_session"), world.airflow("env3")
     airflow.tasks = [task("wide", f"task_{number}") for number in range(250)]
     honest, moves = airflow._tasks_of, iter(range(3))
@@ -87,7 +87,7 @@ def test_a_task_that_runs_again_meanwhile_costs_no_other(world: World) -> None:
 
 
 def test_what_cannot_be_listed_as_a_whole_is_an_error(world: World) -> None:
-    """Tasks that the DAG has no more, and that no page shows: better no answer than a wrong one; a wait looks again."""
+    """Tasks that are no longer in the DAG and on no page: no answer is better than a wrong one; a wait polls again."""
     environment, airflow = world.environment("env2", "web_session"), world.airflow("env2")
     airflow.tasks = [task("wide", f"task_{number}") for number in range(250)]
     honest = airflow._tasks_of

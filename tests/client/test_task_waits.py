@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a look at tasks means: pure steps."""
+"""How a wait interprets the tasks of a poll: pure steps."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def test_one_instance_of_a_mapped_task() -> None:
     third = wait("load", map_index=3)
     assert isinstance(step(third, load__2="running", load__3="success"), Done)
     assert isinstance(step(third, load__2="failed", load__3="running"), Wait)
-    # Not expanded yet, or never because what comes before it failed.
+    # Not expanded yet, or never, because an upstream task failed.
     assert isinstance(step(third, load="scheduled"), Wait)
     assert isinstance(step(third, load="upstream_failed"), Failed)
     missing = step(third, ENDED, load__0="success")

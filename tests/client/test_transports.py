@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Each transport over real HTTP: what it does, with how many requests, which one is taken."""
+"""Each transport over real HTTP: what it does, how many requests it makes, and which one is chosen."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def test_connections_pools_and_logs(world: World, transport: str, name: str) -> 
         environment.pools.set(Pool("small", 3))
     assert [connection.host for connection in environment.connections.list()] == ["two"]
     assert environment.connections.get("db").password is None
-    # The stub's v2 has the same key for a pool's name in all calls.
+    # The stub's v2 uses the same key for a pool's name in all calls.
     assert environment.pools.get("small").slots == 3
     environment.connections.delete("db")
     environment.pools.delete("small")
@@ -242,7 +242,7 @@ def test_what_invoke_rest_api_cannot_carry_goes_through_a_web_session(world: Wor
 
 
 def _too_slow(monkeypatch: pytest.MonkeyPatch, times: int) -> list[str]:
-    """Let Airflow take longer than InvokeRestApi waits, so many times; return what was asked."""
+    """Make Airflow slower than InvokeRestApi's limit a number of times; return the calls."""
     asked: list[str] = []
     invoke = ControlPlane.invoke_rest_api
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Many waits of one environment cost few calls, and none of them misses its end."""
+"""Many waits on one environment cost few calls, and none of them misses its end."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_a_thousand_waits_cost_one_call_a_look(world: World, transport: str, nam
     watcher = Watcher(world.environment(name, transport, airflow_major=int(name[-1])))
     calls = {"rest_api": "invoke_rest_api", "web_session": "rest"}[transport]
     look(watcher, waits)
-    assert world.calls().count(calls) == 10  # a hundred runs a call, where nothing is known yet
+    assert world.calls().count(calls) == 10  # a hundred runs per call, while nothing is known
     assert set(look(watcher, waits).values()) == {None}
     assert world.calls().count(calls) == 1
     for run_id in run_ids[:3]:
@@ -152,7 +152,7 @@ def test_tasks_of_many_runs_are_read_a_hundred_runs_a_call(world: World, transpo
     waits = [task_wait(run_id, "load") for run_id in run_ids]
     world.calls()
     seen = watcher.look(waits)
-    # Three pages, two of them full, so that each of these is followed by a look for more.
+    # Three pages, two of them full, so each of these is followed by a request for more.
     assert world.calls().count({"rest_api": "invoke_rest_api", "web_session": "rest"}[transport]) <= 5
     steps = [wait.step(one, time.time()) for wait, one in zip(waits, seen, strict=True)]  # type: ignore[arg-type]
     assert [number for number, step in enumerate(steps) if not isinstance(step, Wait)] == [7]
@@ -183,7 +183,7 @@ def test_the_run_decides_where_the_tasks_do_not(world: World, transport: str) ->
 def test_looks_come_closer_near_the_expected_end() -> None:
     interval = PollInterval()
     assert interval.delay_s(300) == 30
-    assert interval.delay_s(300, expected_s=310) == 6  # a fiftieth of the age at the least
+    assert interval.delay_s(300, expected_s=310) == 6  # at least a fiftieth of the age
     assert interval.delay_s(300, expected_s=320) == 10
     assert interval.delay_s(300, expected_s=3000) == 30
     assert interval.delay_s(400, expected_s=320) == 40
@@ -196,7 +196,7 @@ def test_the_end_is_expected_from_earlier_runs(world: World) -> None:
     watcher, wait, fixed = Watcher(environment), run_wait("run_4"), run_wait("run_4", interval=PollInterval(fixed_s=7))
     watcher.learn([wait], wait.started_at + 5)
     watcher.learn([fixed], wait.started_at + 60)
-    assert world.calls() == []  # too young a wait to ask, and one whose pace is fixed
+    assert world.calls() == []  # a wait that is too new to ask, and one with a fixed interval
     for number, seconds in enumerate((50, 60, 400)):
         airflow.end("etl", f"run_{number}")
         run = airflow.run("etl", f"run_{number}")
@@ -209,7 +209,7 @@ def test_the_end_is_expected_from_earlier_runs(world: World) -> None:
     assert watcher.expected_s(wait, wait.started_at + 90) == 60
     assert watcher.expected_s(wait, wait.started_at + 5) is None
     assert watcher.expected_s(fixed, wait.started_at + 90) is None
-    assert world.calls() == []  # asked once
+    assert world.calls() == []  # requested once
     nowhere = RunWait("env3", "nothing_there", "run_0", wait.started_at, 3600)
     watcher.learn([nowhere], wait.started_at + 90)
     assert watcher.expected_s(nowhere, wait.started_at + 90) is None

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The way to the web server and what can be wrong on it: TLS, CA bundles, proxies, private addresses."""
+"""What can be wrong with the connection to the web server: TLS, CA bundles, proxies, private addresses."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A local MWAA with two stub Airflows in a thread, and clients that speak to it over real HTTP."""
+"""A local MWAA with two stub Airflows in a thread, and clients that call it over real HTTP."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class World:
         self.factory = StubFactory()
         self.mwaa = LocalMwaa(runtimes=self.factory, moto_url=moto_url, certificates=certificates, admin_token="t")
         self.issued: list[str] = []
-        """All tokens that were given out."""
+        """All tokens that were issued."""
         self._control_planes: dict[str, ControlPlane] = {}
         self._record_tokens()
         self.loop = asyncio.new_event_loop()
@@ -116,7 +116,7 @@ class World:
                 airflow.clear()
 
         self.do(clear)
-        # The service's own logins ended with the stub's sessions; it logs in again by itself.
+        # The service's own logins ended with the stub's sessions; it logs in again automatically.
 
     def airflow(self, name: str = "env3") -> StubAirflow:
         return self.factory.made[name]
@@ -136,13 +136,13 @@ class World:
                 self.do(store.expire)
 
     def calls(self) -> list[str]:
-        """Targets of the calls since the last look."""
+        """Return the targets of the calls since the last check."""
         targets = [call["target"] for call in self.do(self.mwaa.calls.last)]
         self.do(self.mwaa.calls.clear)
         return targets
 
     def control_plane(self, **more: Any) -> ControlPlane:
-        # Kept, because making a boto3 client takes longer than most tests.
+        # Reused, because creating a boto3 client takes longer than most tests.
         kept = self._control_planes.get(repr(more))
         if kept is None:
             session = boto3.Session(aws_access_key_id=KEY, aws_secret_access_key=SECRET, region_name=REGION)
@@ -161,7 +161,7 @@ class World:
         control_plane: ControlPlane | None = None,
         **web_server: Any,
     ) -> MwaaEnvironment:
-        """A client; without waiting between its attempts unless told otherwise."""
+        """Return a client; by default it does not wait between attempts."""
         settings = ClientSettings(
             transport=transport,
             web_server=WebServerSettings(**{"ca_bundle": self.ca, "read_timeout_s": read_timeout_s, **web_server}),
@@ -174,7 +174,7 @@ class World:
 
 @contextlib.contextmanager
 def unverified_https() -> Iterator[None]:
-    """Expect urllib3's warning; pytest.warns() would raise those of the images' old botocore again, as if ours."""
+    """Expect urllib3's warning; pytest.warns() would raise those of the images' old botocore again, as if from us."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         yield

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The example that runs a dbt project, run: real dbt, on a real PostgreSQL."""
+"""Run the example with a dbt project: real dbt, on a real PostgreSQL."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_a_folder_may_have_any_name(tmp_path: Path) -> None:
 
 
 def test_a_project_is_built_and_tested_in_postgres(lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a startup script puts on PATH is the command alone."""
+    """A startup script adds only the command to PATH."""
     dbt = tmp_path / "dbt"
     dbt.write_text(f'#!/bin/sh\nexec "{ROOT}/scripts/dbt" "$@"\n')
     dbt.chmod(0o755)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Example DAGs import by themselves: no database, no connection, no boto3 at parse time."""
+"""Example DAGs import without a database, a connection or boto3 at parse time."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 
 EXAMPLES = sorted((Path(__file__).resolve().parents[2] / "example_dags").glob("*.py"))
 
-# Airflow is imported once, and every file is run by a child that has this and nothing of another file.
+# Airflow is imported once, and every file runs in a child process that has imported no other file.
 PROGRAM = """
 import json, os, runpy, sys, traceback
 try:
@@ -59,16 +59,16 @@ for path in sys.argv[1:]:
 
 @dataclass(frozen=True)
 class Imported:
-    """What became of a file."""
+    """The result of importing a file."""
 
     error: str
-    """A traceback; empty when there was none."""
+    """A traceback, or empty."""
     heavy: list[str]
     """Modules that a DAG file must not load."""
 
 
 def import_all(paths: list[Path], airflow_home: Path) -> dict[Path, Imported]:
-    """Import files as Airflow parses them, each by itself."""
+    """Import files as Airflow parses them, each separately."""
     done = subprocess.run(
         [sys.executable, "-W", "error:::__main__", "-c", PROGRAM, *map(str, paths)],
         capture_output=True,
@@ -78,7 +78,7 @@ def import_all(paths: list[Path], airflow_home: Path) -> dict[Path, Imported]:
         env={
             **os.environ,
             "AIRFLOW_HOME": str(airflow_home),
-            # No such folder: whoever opens the database fails.
+            # No such folder, so opening the database fails.
             "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": "sqlite:////no/such/folder/airflow.db",
         },
     )
@@ -104,12 +104,12 @@ WRONG = {
 
 @pytest.fixture(scope="module")
 def imported(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Imported]:
-    """What became of the examples, and of files that do what no example may."""
+    """Results of the examples, and of files that do what no example may."""
     folder = tmp_path_factory.mktemp("wrong")
     for name, (text, _) in WRONG.items():
         (folder / f"{name}.py").write_text(text, encoding="utf-8")
     wrong = [folder / f"{name}.py" for name in WRONG]
-    # Those that do wrong are among the others, which must not notice.
+    # Invalid files are among the others, and must not affect them.
     found = import_all([*wrong, *EXAMPLES], folder)
     return {path.stem: result for path, result in found.items()}
 

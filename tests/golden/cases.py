@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the golden files were written of, and is made again to compare with them."""
+"""The objects that the golden files were written from, created again to compare with them."""
 
 from __future__ import annotations
 
@@ -42,18 +42,18 @@ FIELDS: dict[str, Any] = {
 
 
 def moment(hours: float) -> datetime:
-    """Return a time so many hours after the one that counts as now."""
+    """Return a time a number of hours after the fixed current time."""
     return NOW + timedelta(hours=hours)
 
 
 def task_row(run_id: str, task_id: str, state: str) -> dict[str, Any]:
-    """Return a task instance as the stub Airflow keeps it."""
+    """Return a task instance as the stub Airflow stores it."""
     names = {"dag_id": "etl", "dag_run_id": run_id, "task_id": task_id, "map_index": -1}
     return {**names, "state": state, "try_number": 1}
 
 
 def triggers() -> list[dict[str, Any]]:
-    """Return every class of trigger as it is stored: with what it has by itself and with everything given."""
+    """Return every trigger class as it is stored: with its defaults, and with all parameters set."""
     everything = {"waiter_delay": 7.5, "started_at": STARTED_AT, "deadline_s": 60.0, "may_appear": True}
     made = [
         MwaaDagRunTrigger(**IDS, hook={}, started_at=STARTED_AT),
@@ -73,7 +73,7 @@ def triggers() -> list[dict[str, Any]]:
 
 
 def events() -> list[dict[str, Any]]:
-    """Return the events of all ends of a wait: good, skipped, and each of our errors, bare and with all fields."""
+    """Return the events of all ends of a wait: success, skipped, and each of our errors, bare and with all fields."""
     at = moment
     run = rooms.DagRun(
         "etl", "run_1", rooms.DagRunState.FAILED, logical_date=at(1), start_date=at(2), end_date=at(3), note="ü 😀"
@@ -100,7 +100,7 @@ def events() -> list[dict[str, Any]]:
 
 
 def deferrals(world: World, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    """Return deferred tasks: each operator and sensor, what it was given, and what Airflow keeps of its deferral."""
+    """Return deferred tasks: each operator and sensor, its parameters, and what Airflow stores of its deferral."""
     world.airflow().create("etl", "run_1")
     operator: dict[str, Any] = {"env_name": "env3", "trigger_dag_id": "etl", "deferrable": True}
     sensor = {"external_env_name": "env3", "external_dag_id": "etl", "deferrable": True, "timeout": 3600.0}

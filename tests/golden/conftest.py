@@ -24,7 +24,7 @@ __all__ = [
 
 @pytest.fixture(scope="session")
 def unchanged(lab: Lab) -> str:
-    """Return the name of the golden files' database, which no test may change: to copy one takes longer than most."""
+    """Return the name of the golden files' database, which no test may change, because copying it takes long."""
     name = lab.copy()
     databases.fill(lab, name)
     return name
@@ -32,6 +32,6 @@ def unchanged(lab: Lab) -> str:
 
 @pytest.fixture
 def filled(lab: Lab, database: str) -> str:
-    """Return the name of one for a test that changes it."""
+    """Return the name of a copy for a test that changes it."""
     databases.fill(lab, database)
     return database

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The small metadata database that the golden exports, archives and messages are of, and what is done with it."""
+"""The small metadata database of the golden exports, archives and messages, and the operations on it."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ EXPORTS: dict[str, dict[str, Any]] = {
     "hive-parquet": {"tables": ["log"], "layout": "hive", "file_format": "parquet", "until": OCTOBER},
     "incremental-csv": {"tables": ["dag", "dag_run", "log"], "incremental": True, "manifest_name": "last.json"},
 }
-"""Options of each export; an incremental one is made twice, with another ``until``."""
+"""Options of each export; an incremental one is repeated with another ``until``."""
 CUT: dict[str, dict[str, Any]] = {
     "cut-table": {"tables": ["dag_run", "log"]},
     "cut-hive": {"tables": ["dag_run", "log"], "layout": "hive", **WINDOW},
     "cut-incremental": {"tables": ["dag_run", "log"], "incremental": True},
 }
-"""Exports that were made, and then made again as ``.csv.gz`` by a process that was killed before the manifest."""
+"""Exports that were then repeated as ``.csv.gz`` by a process that was killed before the manifest."""
 CLEANUP = {
     "retention": timedelta(days=90),
     "now": datetime(2026, 11, 22, tzinfo=UTC),
@@ -60,9 +60,9 @@ class Killed(BaseException):
 
 
 class KilledBefore:
-    """boto3's client of S3, until an object would be written.
+    """boto3's S3 client, which ends the process before it writes an object.
 
-    :param then: is called at that moment, when nothing has been tidied.
+    :param then: called at that point, before any cleanup.
     """
 
     def __init__(self, client: Any, key: str, then: Callable[[], None]) -> None:
@@ -79,7 +79,7 @@ class KilledBefore:
 
 
 def fill(lab: Lab, database: str) -> None:
-    """Make six runs of a year, of two DAGs, with two tasks each."""
+    """Create six runs of two DAGs in a year, with two tasks each."""
     connection = lab.connect(database)
     with connection.cursor() as cursor:
         history.fill(cursor, runs=6, tasks=2, dags=2)
@@ -100,7 +100,7 @@ def fill(lab: Lab, database: str) -> None:
 
 
 def change(lab: Lab, database: str) -> None:
-    """Change what an earlier increment has."""
+    """Change rows of an earlier increment."""
     changed = "state = 'failed', updated_at = '2026-06-01 00:00:00+00'"
     lab.execute(database, f"UPDATE dag_run SET {changed} WHERE id = 1")
 
@@ -111,7 +111,7 @@ def export(lab: Lab, database: str, bucket: str, *, client: Any = None, **option
 
 
 def export_all(lab: Lab, database: str, bucket: str, options: dict[str, Any]) -> None:
-    """Export as a case says: an incremental one twice."""
+    """Export a case; an incremental one twice."""
     if not options.get("incremental"):
         export(lab, database, bucket, **options)
         return
@@ -138,7 +138,7 @@ def export_killed(lab: Lab, database: str, bucket: str, options: dict[str, Any],
 
 
 def clean(lab: Lab, database: str, bucket: str, **options: Any) -> Any:
-    """Archive what is old, and delete it."""
+    """Archive old rows, and delete them."""
     chosen = CleanupOptions(**{**CLEANUP, **options})
     with Storage(lab.s3(), bucket) as storage:
         return rooms.run_archived_cleanup(
@@ -147,7 +147,7 @@ def clean(lab: Lab, database: str, bucket: str, **options: Any) -> Any:
 
 
 def rows_of(lab: Lab, database: str, tables: list[str]) -> dict[str, list[str]]:
-    """Return every row of some tables, as text."""
+    """Return every row of some tables, as strings."""
     connection = lab.connect(database)
     found = {}
     with connection.cursor() as cursor:
@@ -160,7 +160,7 @@ def rows_of(lab: Lab, database: str, tables: list[str]) -> dict[str, list[str]]:
 
 
 def download(lab: Lab, bucket: str, folder: Path) -> None:
-    """Write all objects of a bucket into a folder, in the place of what is there."""
+    """Write all objects of a bucket to a folder, replacing its contents."""
     shutil.rmtree(folder, ignore_errors=True)
     for key in keys(lab, bucket):
         path = folder / key
@@ -169,14 +169,14 @@ def download(lab: Lab, bucket: str, folder: Path) -> None:
 
 
 def upload(lab: Lab, folder: Path, bucket: str) -> None:
-    """Put what is in a folder into a bucket."""
+    """Upload the contents of a folder to a bucket."""
     for path in sorted(folder.rglob("*")):
         if path.is_file():
             lab.s3().put_object(Bucket=bucket, Key=path.relative_to(folder).as_posix(), Body=path.read_bytes())
 
 
 def read_back(place: Path) -> dict[str, Any]:
-    """Return what an export in a folder has, in JSON's own types."""
+    """Return the contents of an export in a folder, as JSON types."""
     exported = open_export(str(place), lambda: None)
     found = {}
     for table in exported.tables:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The files that an earlier tree of this package has written: see ``write.py``."""
+"""The files that an earlier tree of this package wrote; see ``write.py``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ FOLDER = Path(__file__).parent / "files"
 
 
 def read(name: str) -> Any:
-    """Return what is in a JSON file."""
+    """Read a JSON file."""
     return json.loads((FOLDER / name).read_text(encoding="utf-8"))
 
 
@@ -25,9 +25,9 @@ def write(name: str, content: Any, *, indent: int | None = 1) -> None:
 def shape(value: Any, ids: tuple[str, ...] = ()) -> Any:
     """Return the form of a JSON value: names and types instead of values.
 
-    A list has the forms of its items, each once.
+    A list contains each form of its items once.
 
-    :param ids: names of objects whose own names are data, such as tables: all of their values count as one.
+    :param ids: names of objects whose keys are data, such as tables: all of their values are treated as one.
     """
     if isinstance(value, dict):
         found = {}

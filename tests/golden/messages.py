@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What route ``api`` and the plugin ``metadata_api`` say to each other: recorded, and played to either end."""
+"""Messages between route ``api`` and the plugin ``metadata_api``, recorded and replayed to either end."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 BUCKET = "golden-api"
 PREFIX = "/mwaa-provider/metadata/v1"
-"""Where the plugin is on a web server; part of the form."""
+"""Path of the plugin on a web server; part of the form."""
 DESTINATION = f"s3://{BUCKET}/{databases.PREFIX}"
 TABLES = ["log", "celery_taskmeta"]
 PIECE_ROWS = 5
@@ -36,7 +36,7 @@ Message = dict[str, Any]
 
 
 def recorded(server: Transport) -> list[Message]:
-    """Let a server write down what it is asked and answers; of the schema only the tables that are asked for."""
+    """Make a server record requests and answers, and of the schema only the requested tables."""
     found: list[Message] = []
     request = server.request
 
@@ -67,9 +67,9 @@ def recorded(server: Transport) -> list[Message]:
 
 
 class EarlierServer(Transport):
-    """A web server with an earlier release: answers what that has answered, if it is asked the same.
+    """A web server with an earlier release, which gives the recorded answers to the same requests.
 
-    :param s3: where uploads are made that its answers speak of.
+    :param s3: the S3 in which to create the uploads that its answers name.
     """
 
     def __init__(self, messages: list[Message], s3: Any = None) -> None:
@@ -78,7 +78,7 @@ class EarlierServer(Transport):
         self._s3 = s3
 
     def is_through(self) -> bool:
-        """Return whether it was asked everything."""
+        """Return whether it received all recorded requests."""
         return not self._messages
 
     def request(self, method: str, path: str, *, params: Any = None, json: Any = None) -> Any:
@@ -110,14 +110,14 @@ class EarlierServer(Transport):
 
 
 def exporting(lab: Lab, database: str) -> Server:
-    """Return a server of the present release that exports."""
+    """Return a server of the current release that exports."""
     return Server(lab, database, DESTINATION)
 
 
 def export_talk(
     server: Any, s3: Any, monkeypatch: pytest.MonkeyPatch, change: Callable[[], None] = lambda: None
 ) -> dict[str, Any]:
-    """Export in pieces: all, and twice what is new; and measure. Return what has come of it."""
+    """Export in pieces, in full and twice incrementally, and measure. Return the results."""
     monkeypatch.setattr(api_source, "PIECE_ROWS", PIECE_ROWS)
 
     def export(**options: Any) -> Any:
@@ -134,18 +134,18 @@ def export_talk(
 
 
 def cleaning(lab: Lab, database: str) -> CleaningServer:
-    """Return a server of the present release that cleans."""
+    """Return a server of the current release that cleans."""
     return CleaningServer(lab, database)
 
 
 def cleanup_talk(server: Any) -> dict[str, Any]:
-    """Plan and clean. Return what has come of it."""
+    """Plan and clean. Return the results."""
     cleanup = server.cleanup(CLEANUP)
     return {"plan": travelled(cleanup.plan().document()), "outcome": travelled(cleanup.run().document())}
 
 
 def errors() -> list[exceptions.MwaaError]:
-    """Return the errors that a server answers with."""
+    """Return the errors that a server returns."""
     words = "Something is wrong. Do this."
     return [
         exceptions.MwaaInputError(words),
@@ -165,7 +165,7 @@ def errors() -> list[exceptions.MwaaError]:
 
 
 def refusals(lab: Lab, database: str) -> list[Message]:
-    """Return the answers to what cannot be done, by the services and by each error."""
+    """Return the answers to invalid requests, from the services and for each error."""
     refusing, server = Server(lab, database, DESTINATION, refused=[REFUSED]), exporting(lab, database)
     cleaner, forbidden = cleaning(lab, database), CleaningServer(lab, database, refused=["DELETE RUN"])
     found = [
@@ -202,7 +202,7 @@ PIECE: dict[str, Any] = {
 
 
 def told(message: Message, *, cleanup: bool) -> dict[str, Any]:
-    """Return the error that a refusal becomes at the other end."""
+    """Return the error that a rejection raises at the other end."""
     server = EarlierServer([])
     server.answer = lambda *_: SimpleNamespace(**message)  # type: ignore[method-assign]
     try:

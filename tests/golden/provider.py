@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a release says of itself to Airflow, pip and its users; and what it keeps on disk, without anybody's secrets."""
+"""What a release declares to Airflow, pip and its users, and what it stores on disk, without real secrets."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ ROOT = Path(__file__).resolve().parents[2]
 FOLDER = "/state"
 
 FERNET_KEY = base64.urlsafe_b64encode(bytes(range(32))).decode()
-"""Of nobody's environment."""
+"""A Fernet key of no real environment."""
 
 
 def cache_entries() -> list[rooms.Entry]:
-    """Return an entry of each outcome, as the cache of secrets keeps them in files."""
+    """Return an entry of each outcome, as the secrets cache stores it in files."""
     when = {"jitter": 0.95, "read_at_s": 1234.5, "wall_s": 1_790_000_000.25, "boot": "a-start-of-the-machine"}
     scope = "scope"
     return [
@@ -32,7 +32,7 @@ def cache_entries() -> list[rooms.Entry]:
 
 
 def cache(parent: Path) -> rooms.FileStore:
-    """Open a cache of secrets."""
+    """Open a secrets cache."""
     keys = rooms.CacheKeys(FERNET_KEY)
     return rooms.FileStore(str(parent), keys, max_entries=100, max_bytes=1 << 20, max_age_s=1e12)
 
@@ -52,7 +52,7 @@ def described() -> dict[str, Any]:
 
 
 def anonymous(value: Any, folder: str, name: str = "") -> Any:
-    """Return what a local MWAA has written down with fixed values instead of this machine's, each of its own type."""
+    """Return the state of a local MWAA with fixed values of the same types instead of this machine's."""
     if isinstance(value, dict):
         return {key: anonymous(item, folder, key) for key, item in value.items()}
     if isinstance(value, list):

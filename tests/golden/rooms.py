@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the golden files' tests use of the package's private modules: a module that moves changes this file alone."""
+"""What the golden files' tests use from private modules, so that moving a module changes only this file."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ __all__ = [
 
 
 def load_record(folder: Path, env_name: str) -> dict[str, Any]:
-    """Return what an environment of a local MWAA finds in its record when it starts, and has then written there.
+    """Return what an environment of a local MWAA reads from its record when it starts, and what it then writes there.
 
-    All that a start needs besides, Airflow first of all, takes half a minute.
+    The rest of a start, mainly Airflow's, takes half a minute.
     """
     environment = StateFolder(folder).environment(env_name)
     starting = SimpleNamespace(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Exports and archives that an earlier release has written are read, gone on with and restored, and look the same."""
+"""Exports and archives of an earlier release can be read, continued and restored, and have the same form."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ MANIFESTS = sorted(
 )
 # Names of tables, columns and partitions are data.
 DATA = ("tables", "columns", "partition")
-# Of an environment's own, and of when it was written.
+# Values that depend on the environment and the time.
 FREE = {"bucket", "schema_version", "airflow_version", "exported_at", "tables"}
 
 
 @pytest.fixture
 def stored(lab: Lab, bucket: str, request: pytest.FixtureRequest) -> str:
-    """Return the name of a bucket with what an earlier release has left."""
+    """Return the name of a bucket with the objects of an earlier release."""
     databases.upload(lab, EXPORTS / request.param, bucket)
     return bucket
 
@@ -48,7 +48,7 @@ def test_an_export_is_read_as_it_was(name: str) -> None:
     place = EXPORTS / name / databases.PREFIX / databases.EXPORTS[name].get("manifest_name", "manifest.json")
     before = files.read(f"exports/{name}/read.json")
     assert databases.read_back(place) == before["tables"]
-    # What the task that exports returns, and other tasks read.
+    # What the exporting task returns, and other tasks read.
     assert Manifest.read(place.read_bytes(), "it").summary() == before["summary"]
 
 
@@ -70,7 +70,7 @@ def stored_keys(name: str) -> list[str]:
 
 
 def check_same_form(found: dict[str, Any], before: dict[str, Any]) -> None:
-    """Check that two manifests of the same rows say the same, but for what each database has of its own."""
+    """Check that two manifests of the same rows agree, except for values that are specific to each database."""
     assert files.shape(found, DATA) == files.shape(before, DATA)
     assert {name: found[name] for name in found.keys() - FREE} == {name: before[name] for name in before.keys() - FREE}
     assert found["tables"].keys() == before["tables"].keys()
@@ -84,7 +84,7 @@ def check_same_form(found: dict[str, Any], before: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("name", ["table-csv", "hive-csv", "incremental-csv"])
 def test_an_export_is_written_as_it_was(lab: Lab, bucket: str, name: str, request: pytest.FixtureRequest) -> None:
-    """The same objects by name, and a manifest of the same form: whoever reads it knows no version of this package."""
+    """Object names and the form of the manifest are the same: readers do not know this package's version."""
     options = databases.EXPORTS[name]
     database = request.getfixturevalue("filled" if options.get("incremental") else "unchanged")
     databases.export_all(lab, database, bucket, options)
@@ -95,7 +95,7 @@ def test_an_export_is_written_as_it_was(lab: Lab, bucket: str, name: str, reques
 
 
 def test_notes_are_written_as_they_were(lab: Lab, filled: str, bucket: str) -> None:
-    """The journal, the window's note and the lease, at the moment at which the process is killed."""
+    """The journal, the window's note and the lease at the time when the process is killed."""
     for name, options in databases.CUT.items():
         for key in keys(lab, bucket):
             lab.s3().delete_object(Bucket=bucket, Key=key)
@@ -114,11 +114,11 @@ def test_notes_are_written_as_they_were(lab: Lab, filled: str, bucket: str) -> N
                     assert json.loads(content)[field] == before[field], (key, field)
 
 
-# -- going on -------------------------------------------------------------------------------------
+# -- continuing -----------------------------------------------------------------------------------
 
 
 def without_lease(lab: Lab, bucket: str) -> None:
-    """Take the killed export's lease away: it would be waited for, as long as it takes to see that nobody renews it."""
+    """Delete the killed export's lease, because exports would wait until they detect that it is not renewed."""
     found = [key for key in keys(lab, bucket) if ".exporting" in key]
     assert len(found) == 1
     lab.s3().delete_object(Bucket=bucket, Key=found[0])
@@ -128,7 +128,7 @@ def without_lease(lab: Lab, bucket: str) -> None:
     ("stored", "name"), [("cut-table", "cut-table"), ("cut-hive", "cut-hive")], indirect=["stored"]
 )
 def test_an_export_that_was_cut_is_gone_on_with(lab: Lab, unchanged: str, stored: str, name: str) -> None:
-    """What the killed one has left, and what that was to replace, is taken away by what its journal says."""
+    """The leftovers of the killed export, and what it was to replace, are deleted according to its journal."""
     without_lease(lab, stored)
     assert [key for key in keys(lab, stored) if key.endswith(".csv")]
     written = databases.export(lab, unchanged, stored, **databases.CUT[name], compression="zstd")
@@ -139,7 +139,7 @@ def test_an_export_that_was_cut_is_gone_on_with(lab: Lab, unchanged: str, stored
 
 @pytest.mark.parametrize("stored", ["cut-incremental"], indirect=True)
 def test_an_increment_that_was_cut_is_gone_on_with(lab: Lab, unchanged: str, stored: str) -> None:
-    """The journal has the manifest that it was about to replace; until that is there again nothing else is added."""
+    """The journal contains the manifest that was about to be replaced; until it is restored, nothing else is added."""
     without_lease(lab, stored)
     options = databases.CUT["cut-incremental"]
     last = databases.OCTOBER
@@ -153,7 +153,7 @@ def test_an_increment_that_was_cut_is_gone_on_with(lab: Lab, unchanged: str, sto
 
 
 class Renewed:
-    """boto3's client of S3, where an earlier release renews its lease."""
+    """boto3's S3 client, while an earlier release renews its lease."""
 
     def __init__(self, client: Any) -> None:
         self._client, self._looks = client, 0

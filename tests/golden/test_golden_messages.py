@@ -22,7 +22,7 @@ pytestmark = pytest.mark.once
 
 EXPORT, CLEANUP = files.read("api/export.json"), files.read("api/cleanup.json")
 REFUSALS = files.read("api/refusals.json")
-# Names of tables, columns and partitions are data; what S3 says of an upload depends on boto3.
+# Names of tables, columns and partitions are data; S3's data about an upload depends on boto3.
 DATA = ("tables", "columns", "partition", "paused_why", "refused", "parts", "table_size")
 
 
@@ -41,7 +41,7 @@ def api_bucket(lab: Lab) -> Iterator[None]:
 
 @pytest.mark.usefixtures("api_bucket")
 def test_an_earlier_server_exports_for_this_client(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is asked what it was asked before, word for word, and what has come of it is the same."""
+    """It receives exactly the same requests as before, and the results are the same."""
     server = messages.EarlierServer(EXPORT["messages"], lab.s3())
     found = messages.export_talk(server, lab.s3(), monkeypatch)
     assert found == EXPORT["end"]
@@ -67,7 +67,7 @@ def test_what_an_earlier_server_refuses_is_the_same_error(message: dict[str, Any
         found = messages.told(message, cleanup=bool(cleanup))
         words, _ = found.pop("words"), before.pop("words")
         assert found == before
-        if before["type"] not in ("NoMetadataRoute", "Throttled"):  # whose words are this side's own
+        if before["type"] not in ("NoMetadataRoute", "Throttled"):  # whose words are from this side
             assert message["body"]["detail"].rpartition(": ")[2].rstrip(".") in words
 
 
@@ -83,7 +83,7 @@ def test_an_error_is_read_from_its_fields_and_not_from_its_words(cleanup: bool) 
 
 
 def check_answer(found: Any, message: dict[str, Any]) -> None:
-    """Check that an earlier client reads an answer as it has read the one that it got: a field more is passed over."""
+    """Check that an earlier client reads an answer like the recorded one; additional fields are ignored."""
     assert (found.status, found.retry_after_s) == (message["status"], message["retry_after_s"])
     assert_has(messages.travelled(found.body), message["body"])
 
@@ -93,14 +93,14 @@ VALUES = ("rows", "deleted", "matched", "batches", "next", "key", "partition", "
 
 
 def assert_has(found: Any, before: Any, name: str = "") -> None:
-    """Check that a value has all of the names and types of an earlier one, and where it is the same data its values."""
+    """Check that a value has all names and types of an earlier one, and for the same data also its values."""
     if isinstance(before, dict):
         assert isinstance(found, dict), name
         for key, value in before.items():
             if key in found or name not in DATA:
                 assert key in found, f"{name} has no {key}"
                 assert_has(found[key], value, key)
-    elif name == "witnesses":  # which rows they are of is each database's own
+    elif name == "witnesses":  # which rows they identify depends on the database
         assert [item["table"] for item in found] == [item["table"] for item in before]
         assert all(item.keys() >= other.keys() for item, other in zip(found, before, strict=True))
     elif name in VALUES and not (isinstance(before, list) and any(isinstance(item, dict) for item in before)):
@@ -114,7 +114,7 @@ def assert_has(found: Any, before: Any, name: str = "") -> None:
 
 
 def with_columns_of(lab: Lab, database: str, request: Any) -> Any:
-    """Return a request for a piece, of those of its columns that this Airflow has."""
+    """Return a request for a piece, with only the columns that this Airflow has."""
     if not request or "columns" not in request:
         return request
     connection = lab.connect(database)
@@ -131,7 +131,7 @@ def test_this_server_exports_for_an_earlier_client(lab: Lab, filled: str) -> Non
     for message in EXPORT["messages"]:
         request = with_columns_of(lab, filled, message["json"])
         if request and request.get("written_since") is not None:
-            request["written_since"] = 3  # transactions of another database are counted from elsewhere
+            request["written_since"] = 3  # transaction numbers of another database begin elsewhere
         found = server.answer(message["method"], message["path"].removeprefix(messages.PREFIX), request)
         if request and request.get("written_since") is not None:
             assert found.status == 200
@@ -149,7 +149,7 @@ def test_this_server_cleans_for_an_earlier_client(lab: Lab, filled: str) -> None
 
 
 def test_this_server_refuses_as_an_earlier_client_understands(lab: Lab, unchanged: str) -> None:
-    """The class of the error and the action that is missing are at the beginning of its words."""
+    """The error's message begins with its class and the missing action."""
     found = messages.refusals(lab, unchanged)
     assert [message["what"] for message in found] == [message["what"] for message in REFUSALS]
     for message, earlier in zip(found, REFUSALS, strict=True):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an earlier release has told Airflow, pip and DAG files, and what its local MWAA has kept, is still so."""
+"""What an earlier release declared to Airflow, pip and DAG files, and what its local MWAA stored, is still valid."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PROVIDER = files.read("provider.json")
 
 
 def find(path: str) -> Any:
-    """Import something by its path, which may be an older name of it."""
+    """Import an object by its path, which may be an older name."""
     module, _, name = path.rpartition(".")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -36,7 +36,7 @@ def test_what_the_reference_named_can_be_imported_from_there(path: str) -> None:
 
 
 def test_entry_points_are_where_they_were() -> None:
-    """Those of a clone that is installed in place are read until it is installed anew."""
+    """Those of an editable install are used until it is reinstalled."""
     now = provider.described()["entry_points"]
     assert PROVIDER["entry_points"].items() <= now.items()
     for value in PROVIDER["entry_points"].values():
@@ -44,7 +44,7 @@ def test_entry_points_are_where_they_were() -> None:
 
 
 def test_what_airflow_was_told_is_still_so() -> None:
-    """Connections, options and links that somebody uses keep their names; there may be more, and words may change."""
+    """Connections, options and links in use keep their names; there may be more, and wording may change."""
     now, before = provider.described()["provider_info"], PROVIDER["provider_info"]
     assert (now["package-name"], now["name"]) == (before["package-name"], before["name"])
     for name in ("secrets-backends", "extra-links", "cli"):
@@ -63,7 +63,7 @@ def test_what_airflow_was_told_is_still_so() -> None:
 
 
 def test_a_kept_secret_is_found(tmp_path: Path) -> None:
-    """A cache may be in a folder that outlives an upgrade; that it is not read again by mistake would cost calls."""
+    """A cache may be in a folder that survives an upgrade; if it were no longer read, calls would be wasted."""
     before = files.read("secrets.json")
     folder = tmp_path / "cache" / before["folder"]
     folder.mkdir(parents=True)
@@ -80,7 +80,7 @@ def test_a_kept_secret_is_found(tmp_path: Path) -> None:
 
 @pytest.fixture
 def state(tmp_path: Path) -> Iterator[Path]:
-    """A local MWAA's folder as an earlier release has left it; its daemon seems to be alive."""
+    """A local MWAA's folder as an earlier release left it; its daemon seems to be running."""
     folder = tmp_path / "state"
     shutil.copytree(files.FOLDER / "local", folder)
     with rooms.StateFolder(folder).lock() as lock:
@@ -89,7 +89,7 @@ def state(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_a_running_local_mwaa_is_found(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The command may be upgraded while what it has started runs."""
+    """The command may be upgraded while the processes that it started run."""
     for name in ("AWS_DATA_PATH", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
     status = files.read("local/status.json")
@@ -114,12 +114,12 @@ def test_a_running_local_mwaa_is_found(state: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_an_environment_keeps_its_keys(state: Path, tmp_path: Path) -> None:
-    """What is encrypted with them is in its database, and links and scripts have its ports."""
+    """Its database has values encrypted with the keys, and links and scripts contain the ports."""
     before = files.read("local/environments/source/record.json")
     found = rooms.load_record(state, "source")
     free = {"airflow_home", "web_port", "worker_log_port", "triggerer_log_port"}  # a port may be taken on this machine
     assert {name: found[name] for name in before.keys() - free} == {name: before[name] for name in before.keys() - free}
-    # It lacks nothing that one has which is made now.
+    # It has everything that a newly created one has.
     assert rooms.load_record(tmp_path / "new", "source").keys() <= found.keys()
     assert json.loads((state / "environments/source/record.json").read_text(encoding="utf-8")) == found
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tasks that an earlier release has deferred: their triggers still run, and their events are still understood."""
+"""Tasks that an earlier release deferred: their triggers still run, and their events are still understood."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ ENDS = [end for end in EVENTS if end["event"]["status"] != "failed"]
 FAILURES = [end for end in EVENTS if end["event"]["status"] == "failed"]
 OPERATOR = {"env_name": "env3", "trigger_dag_id": "etl", "deferrable": True}
 SENSOR = {"external_env_name": "env3", "external_dag_id": "etl", "external_dag_run_id": "run_1", "deferrable": True}
-# A failed run is asked for its tasks, and told of with them.
+# The tasks of a failed run are requested and reported.
 ASKED_FOR = {"DagRunFailed": {"failed_task_ids", "transient", "ambiguous", "retry_after_s"}}
 
 
@@ -82,7 +82,7 @@ def test_every_trigger_class_is_among_the_stored_ones() -> None:
 
 
 def test_every_class_that_defers_is_among_the_stored_tasks() -> None:
-    """With each trigger that it waits with, and each method that it goes on with."""
+    """With each trigger and each resume method."""
     package = Path(exceptions.__file__).parent
     defers, methods = set(), set()
     for path in [*package.glob("operators/*.py"), *package.glob("sensors/*.py")]:
@@ -90,7 +90,7 @@ def test_every_class_that_defers_is_among_the_stored_tasks() -> None:
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "defer":
                 defers.add(path.stem)
                 methods |= {each.value.value for each in node.keywords if each.arg == "method_name"}  # type: ignore[attr-defined]
-    # Where a class that defers is added, store what it defers with, and name its file here.
+    # If you add a class that defers, store its deferral, and name the file here.
     assert defers == {"dag_run", "remote_sensor"}
     assert {stored["method"] for stored in DEFERRED} == methods
     kinds = {MwaaTriggerDagRunOperator, MwaaDagRunSensor, MwaaTaskSensor}
@@ -99,7 +99,7 @@ def test_every_class_that_defers_is_among_the_stored_tasks() -> None:
 
 
 def from_a_row(stored: dict[str, Any]) -> Any:
-    """Make a trigger as a triggerer does: out of a row of Airflow's table, which holds the arguments as text."""
+    """Create a trigger as a triggerer does: from a row of Airflow's table, which stores the arguments as a string."""
     row = import_module("airflow.models.trigger").Trigger(classpath=stored["classpath"], kwargs=stored["kwargs"])
     assert isinstance(row.encrypted_kwargs, str)
     return find(row.classpath)(**row.kwargs)
@@ -152,7 +152,7 @@ def test_an_event_of_a_failure_is_the_error_that_it_was(
     kept = {name: value for name, value in end["fields"].items() if name not in ASKED_FOR.get(end["what"], ())}
     kept = {name: list(value) if isinstance(value, list | tuple) else value for name, value in kept.items()}
     assert {name: found[name] for name in kept} == kept
-    # A sensor's own time-out is Airflow's.
+    # Airflow handles a sensor's own timeout.
     wanted: Any = kind if end["what"] != "WaitTimeout" else Exception
     with pytest.raises(wanted, match=r"It failed\. Do this\.") as caught:
         resumed(MwaaDagRunSensor, SENSOR, event)
@@ -160,12 +160,12 @@ def test_an_event_of_a_failure_is_the_error_that_it_was(
 
 
 def test_every_error_is_among_the_stored_events() -> None:
-    """Of one that has come since nothing is stored: it may be left out here, once it is known to be new."""
+    """Nothing is stored of a newer parameter; omit it here if it is new."""
     assert set(exceptions.__all__) == {end["what"] for end in FAILURES}
 
 
 def with_time_left(kwargs: dict[str, Any]) -> dict[str, Any]:
-    """Return a trigger's parameters with its times moved to today: waits end 12 hours after their begin."""
+    """Return a trigger's parameters with its times moved to today: waits end 12 hours after they begin."""
     began, now = kwargs.get("started_at"), time.time()
     moved = {name: kwargs[name] - began + now for name in ("started_at", "created_at") if kwargs.get(name)}
     return {**kwargs, **moved, **({"waiter_delay": 0.05} if "waiter_delay" in kwargs else {})}
@@ -176,7 +176,7 @@ def with_time_left(kwargs: dict[str, Any]) -> dict[str, Any]:
 def test_a_task_that_was_deferred_goes_on(
     world: World, connection: Callable[..., str], stored: dict[str, Any], state: str
 ) -> None:
-    """Its trigger is made of what the database has of it, waits, and the task takes the event that it fires."""
+    """Its trigger is created from the database's data and waits, and the task accepts the event that it fires."""
     connection()
     airflow, trigger, next_kwargs = world.airflow(), stored["trigger"]["kwargs"], stored["next_kwargs"]
     run_id = trigger.get("run_id", "run_1")
@@ -207,7 +207,7 @@ def test_a_task_that_was_deferred_goes_on(
 
 
 def test_a_wait_whose_time_is_up_ends(world: World, connection: Callable[..., str]) -> None:
-    """The deadline is counted from when the earlier release began to wait."""
+    """The deadline is relative to when the earlier release began to wait."""
     connection()
     stored = DEFERRED[0]
     run_id = stored["trigger"]["kwargs"]["run_id"]

@@ -1,17 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writes the golden files, which hold what this tree writes: triggers, events, exports, archives, messages, state.
+"""Write the golden files, which contain what this tree writes: triggers, events, exports, archives, messages, state.
 
-Run by hand, in an environment of ``scripts/test``, by the tree whose forms are to be kept, before it is changed::
+Run it manually, in an environment of ``scripts/test``, with the tree whose forms must be kept, before you change it::
 
     python tests/golden/write.py            # all
     python tests/golden/write.py -k triggers
 
-The tests beside it then read the files with whatever the tree has become. Writing them again hides that a form has
-changed, so a form that changes on purpose gets new files beside the old ones, which are still read.
+The tests beside it then read the files with the changed tree. Writing them again hides that a form has changed, so a
+form that changes on purpose gets new files in addition to the old ones, which must still be readable.
 
-It is a pytest file, for the fixtures, whose name no test run collects. Clocks, ids and addresses are fixed where this
-tree chooses them; what the database, S3 and the random numbers of the code choose differs from run to run. No secret,
-no address and no path of a machine is in the files.
+It is a pytest file, because of the fixtures, with a name that no test run collects. Clocks, IDs and addresses are fixed
+if this tree chooses them; what the database, S3 and the code's random numbers choose differs between runs. The files
+contain no secret, no address and no path of a machine.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def test_deferred(world: World, connection: Callable[..., str], monkeypatch: pyt
 
 @pytest.fixture
 def golden_bucket(lab: Lab) -> Iterator[str]:
-    """Make a bucket of one name, which is in the manifests."""
+    """Create a bucket with a fixed name, which is in the manifests."""
     s3, name = lab.s3(), "golden"
     s3.create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": REGION})
     yield name
@@ -110,7 +110,7 @@ def test_api_cleanup(lab: Lab, filled: str) -> None:
     server = messages.cleaning(lab, filled)
     said = messages.recorded(server)
     end = messages.cleanup_talk(server)
-    # The place of the database is in the plan.
+    # The plan contains the database's address.
     text = json.dumps({"messages": said, "end": end})
     text = text.replace(f"127.0.0.1:{lab.postgres.port}", "example.com:5432").replace(filled, "airflow")
     files.write("api/cleanup.json", json.loads(text), indent=None)
@@ -137,7 +137,7 @@ def test_cache_of_secrets(tmp_path: Path) -> None:
 
 
 def test_local_state(tmp_path: Path) -> None:
-    """Start a local MWAA, and keep what it writes down, with other keys, ports and paths."""
+    """Start a local MWAA, and store what it records, with other keys, ports and paths."""
     local = Local(tmp_path / "state")
     given = ["-e", "source", "--no-mwaa-paths", "--output", "json"]
     try:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fixtures of the hook's tests: the client's local MWAA, and nothing of the machine's own AWS settings."""
+"""Fixtures of the hook's tests: the client's local MWAA, without the machine's AWS settings."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ def _no_aws_of_the_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> A
 
 @pytest.fixture
 def looks_soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a look of a deferred wait wait less for others that might come along; how it does has tests of its own."""
+    """Shorten the time for which a deferred wait collects others before it polls; other tests cover that."""
     monkeypatch.setattr(shared_polling, "_GATHER_S", 0.01)
 
 
 @pytest.fixture
 def connection(world: World, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
-    """Make connections that reach the local MWAA; gives the id of the ``mwaa`` one."""
+    """Define connections to the local MWAA; return the ID of the ``mwaa`` one."""
 
     def make(transport: str | None = None) -> str:
         keys = {"conn_type": "aws", "login": KEY, "password": SECRET, "extra": {"region_name": REGION}}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A connection that is missing, or of a type that has nothing to do with it, is refused by its name."""
+"""A missing connection, or one of an unrelated type, is refused, and the error names it."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def _credentials_that_must_not_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIATHEWORKERSOWN000")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "the worker's own")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
-    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")  # whoever gets this far fails otherwise
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")  # reaching this causes another error
 
 
 @pytest.fixture

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the hook makes of a connection: of type aws, of type mwaa, or none at all."""
+"""How the hook uses a connection: of type aws, of type mwaa, or none."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def connection(monkeypatch: pytest.MonkeyPatch, name: str, conn_type: str, **fie
 
 
 def client(hook: MwaaEnvironmentHook) -> Any:
-    return hook.control_plane._client  # what boto3 was configured with has no public face
+    return hook.control_plane._client  # boto3's configuration is not exposed publicly
 
 
 def test_an_aws_connection_gives_credentials_region_and_endpoint(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -50,7 +50,7 @@ def test_an_aws_connection_gives_credentials_region_and_endpoint(monkeypatch: py
     made = client(hook)
     assert made.meta.endpoint_url == "http://127.0.0.1:9"
     assert made._request_signer._credentials.access_key == "AKIAEXAMPLE"
-    # Retries of botocore stay off, whatever the connection says: they repeat calls that act.
+    # botocore's retries stay off regardless of the connection, because they would repeat calls with effects.
     assert made.meta.config.retries["total_max_attempts"] == 1
 
 
@@ -119,7 +119,7 @@ def test_the_forms_test_button_says_what_is_wrong(monkeypatch: pytest.MonkeyPatc
     assert "secret" not in words
 
 
-# Asked as the commands ``airflow providers list | get | hooks`` do.
+# Read as the commands ``airflow providers list | get | hooks`` do.
 PROVIDER = """
 from airflow.providers_manager import ProvidersManager
 found = ProvidersManager()
@@ -130,7 +130,7 @@ hidden = sorted(found.field_behaviours["mwaa"]["hidden_fields"])
 answer = [hook.hook_class_name, hook.hook_name, fields, hidden, sorted(found.extra_links_class_names)]
 """
 
-# Asked of the installed Airflow's own REST API.
+# Read from the installed Airflow's own REST API.
 MASKED = f"""
 from airflow_mwaa_provider._compat import AIRFLOW_V_3
 from airflow.models import Connection
@@ -147,7 +147,7 @@ else:
 answer = json.loads(shown)
 """
 
-# Each question is put to a child of an interpreter that has imported Airflow's models, and asked nothing else.
+# Each request runs in a fresh child of an interpreter that has imported Airflow's models.
 ASKING = """
 import json, os, sys
 import airflow.models
@@ -163,7 +163,7 @@ for name, program in json.loads(sys.argv[1]).items():
 
 @pytest.fixture(scope="module")
 def airflow_says() -> dict[str, Any]:
-    """What an Airflow in a process of its own answers."""
+    """The answers of an Airflow in a separate process."""
     programs = json.dumps({"provider": PROVIDER, "masked": MASKED})
     done = subprocess.run([sys.executable, "-c", ASKING, programs], capture_output=True, text=True, check=False)
     lines = [line.removeprefix("RESULT") for line in done.stdout.splitlines() if line.startswith("RESULT")]

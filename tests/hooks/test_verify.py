@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whose word counts on certificates: the parameter's, then the connection's; seen at real TLS servers."""
+"""Precedence of certificate settings: the parameter, then the connection; tested with real TLS servers."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def tls_endpoint(world: World) -> Iterator[str]:
 
 @pytest.fixture
 def other_ca(tmp_path: Path) -> str:
-    """A good CA bundle that says nothing of the local MWAA."""
+    """A valid CA bundle without the local MWAA's CA."""
     path = tmp_path / "other-ca.pem"
     trustme.CA().cert_pem.write_to_path(str(path))
     return str(path)
@@ -103,7 +103,7 @@ def test_a_path_or_true_wins_over_the_connections_ca_bundle(
 ) -> None:
     made = hook(monkeypatch, tls_endpoint, other_ca, verify=world.ca)
     assert made.environment("env3").is_dag_paused("etl") is False
-    # True is the system's choice, which knows nothing of the local MWAA.
+    # True means the system's bundle, which lacks the local MWAA's CA.
     made = hook(monkeypatch, tls_endpoint, world.ca, verify=True)
     for call in (made.control_plane.list_environments, lambda: made.environment("env3").is_dag_paused("etl")):
         with pytest.raises(MwaaError, match="TLS failed"):

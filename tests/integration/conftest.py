@@ -19,7 +19,7 @@ from tests.integration.world import World, environment_name, interpreters, start
 
 
 def chosen() -> dict[str, str]:
-    """Of more than two interpreters these: the newest, and 2.10.3 or the oldest for the generation before."""
+    """Of more than two interpreters, return the newest, and 2.10.3 or the oldest of the previous generation."""
     given = interpreters()
     if len(given) <= 2:
         return given
@@ -33,11 +33,11 @@ def chosen() -> dict[str, str]:
 CHOSEN = chosen()
 ENVIRONMENTS = {environment_name(version): python for version, python in CHOSEN.items()}
 OLDER = list(ENVIRONMENTS)[:-1]
-"""The environment of the older Airflow, where there are two."""
+"""The environment of the older Airflow, if there are two."""
 
 
 def of_environment(env_name: str, *more: Any) -> Any:
-    """Return a parameter of tests that use one environment, so that they can be run without the other."""
+    """Return a parameter for tests that use one environment, so that they can run without the other."""
     return pytest.param((env_name, *more) if more else env_name, marks=[pytest.mark.older] if env_name in OLDER else [])
 
 
@@ -60,7 +60,7 @@ def used(items: Sequence[pytest.Item]) -> dict[str, str]:
 
 @pytest.fixture(scope="session")
 def world(request: pytest.FixtureRequest) -> Iterator[World]:
-    """The running local MWAA. AIRFLOW_MWAA_TEST_FOLDER names one that runs already and is left alone."""
+    """The running local MWAA. AIRFLOW_MWAA_TEST_FOLDER names one that already runs and is kept running."""
     given = os.environ.get("AIRFLOW_MWAA_TEST_FOLDER")
     if given:
         yield World(Path(given))
@@ -71,7 +71,7 @@ def world(request: pytest.FixtureRequest) -> Iterator[World]:
 
 @pytest.fixture(autouse=True)
 def _undisturbed(world: World) -> Iterator[None]:
-    """Every test begins without faults of another."""
+    """Remove the faults of earlier tests."""
     world.admin("DELETE", "faults")
     yield
     world.admin("DELETE", "faults")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The example DAGs clean the metadata of the real Airflow that they run in, while it goes on working."""
+"""The example DAGs clean the metadata of the real Airflow that they run in, while it works."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ OLD = "SELECT count(*) FROM dag_run WHERE run_id LIKE 'scheduled\\_\\_2025-%' AN
 
 @pytest.fixture
 def old(world: World, env_name: str) -> Iterator[int]:
-    """Runs of a year ago, of which one has not ended; give its id. The scheduler leaves it alone: it has no DAG."""
+    """Create runs of a year ago, one unfinished; return its ID. The scheduler ignores it, because it has no DAG."""
     for dag_id in ("clean_metadata", "plan_metadata_cleanup"):
         unpause(world, env_name, dag_id)
     with world.metadata(env_name) as cursor:
@@ -58,7 +58,7 @@ def count(world: World, env_name: str, query: str) -> int:
 
 
 def unpause(world: World, env_name: str, dag_id: str) -> None:
-    """Let a DAG run that is paused when it is new: Airflow schedules it at once, and that shall be over."""
+    """Unpause a DAG that is paused when new, and wait for the run that Airflow schedules at once."""
     environment = world.environment(env_name, "web_session")
     if not environment.is_dag_paused(dag_id):
         return
@@ -78,7 +78,7 @@ def ended(world: World, env_name: str, dag_id: str, run_id: str) -> str:
 
 
 def test_it_is_cleaned_while_it_works(world: World, env_name: str, old: int) -> None:
-    """Runs that are triggered meanwhile end, the scheduler's heart beats on, and what has not ended stays."""
+    """Runs that are triggered meanwhile end, the scheduler's heartbeat continues, and unfinished runs are kept."""
     environment = world.environment(env_name, "web_session")
     is_2 = environment.airflow_version.startswith("2.")
     before = count(world, env_name, OLD)
@@ -95,7 +95,7 @@ def test_it_is_cleaned_while_it_works(world: World, env_name: str, old: int) -> 
     log = environment.get_task_log("clean_metadata", run_id, "clean")
     assert "task_instance: " in log
     assert "by route " in log
-    # The last run of each of the five DAGs stays, and the one that runs.
+    # The last run of each of the five DAGs is kept, and the running one.
     assert count(world, env_name, OLD) == 5 + 1
     assert count(world, env_name, f"SELECT count(*) FROM dag_run WHERE id = {old}") == 1
     assert count(world, env_name, "SELECT count(*) FROM task_instance WHERE dag_id LIKE 'dag\\_%'") == 6 * TASKS

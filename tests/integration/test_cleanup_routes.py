@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A task cleans its own environment by the metadata API and by the CLI endpoint, and says which table has failed."""
+"""A task cleans its own environment by the metadata API and by the CLI endpoint, and reports a failed table."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from tests.integration.world import World, until
 
 __all__ = ["kept_log", "old_runs"]  # fixtures
 
-# The tenth run of thirty still runs. db clean knows no run from another: what is as old or younger stays with it; the
-# others keep it, the one before it, and the last of its DAG.
+# The tenth of thirty runs is unfinished. db clean does not distinguish runs: all as old or newer are kept with it. The
+# other routes keep it, the one before it, and the last of its DAG.
 LEFT = {"api": 3, "cli": RUNS - 9}
 
 
 def cleaned(world: World, env_name: str, route: str) -> tuple[str, str]:
-    """Let the task clean, and give its state and its log."""
+    """Run the cleanup task, and return its state and log."""
     environment = world.environment(env_name, "web_session")
     run_id = environment.trigger_dag_run("cleans_itself", conf={"route": route}).run_id
     until(
@@ -42,7 +42,7 @@ def test_a_task_cleans_its_own_environment(world: World, env_name: str, old_runs
 def test_a_table_that_fails_fails_the_task(
     world: World, env_name: str, old_runs: None, kept_log: None, route: str
 ) -> None:
-    """``db clean`` ends with status 0 then."""
+    """``db clean`` then ends with status 0."""
     state, log = cleaned(world, env_name, route)
     assert state == "failed", log
     assert "CleanupFailed" in log

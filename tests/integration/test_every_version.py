@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A user's first hour on every Airflow version at hand, with the newest as client and as its neighbour.
+"""A user's first hour on every available Airflow version, with the newest as client and as neighbor.
 
-Only AIRFLOW_MWAA_TEST_FULL=1 plays it: each version takes a local MWAA of its own, one after the other.
+It runs only with AIRFLOW_MWAA_TEST_FULL=1: each version needs its own local MWAA, one after another.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def version(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="module")
 def world(version: str) -> Iterator[World]:
-    """A local MWAA with this version and the newest, in the place of the one that other files share."""
+    """A local MWAA with this version and the newest, instead of the one that other files share."""
     with started({version: PYTHONS[version], NEWEST: PYTHONS[NEWEST]}) as running:
         yield running
 
@@ -58,7 +58,7 @@ def test_it_is_that_version(world: World, name: str, version: str) -> None:
 
 def test_a_run_its_log_and_a_variable(world: World, name: str, transport: str) -> None:
     environment = world.environment(name, transport)
-    # A short id: the path of a log must fit into the 64 characters of InvokeRestApi.
+    # A short ID, because the path of a log must fit into InvokeRestApi's 64 characters.
     run = environment.trigger_dag_run("echo", f"v-{uuid.uuid4().hex[:12]}", conf={"text": AWKWARD})
     assert environment.wait_for_dag_run("echo", run.run_id, timeout_s=120).state is DagRunState.SUCCESS
     assert environment.get_task_instance("echo", run.run_id, "answer").state is TaskState.SUCCESS
@@ -152,7 +152,7 @@ def test_a_browser_logs_in(world: World, name: str, version: str) -> None:
         assert ('id="root"' if is_airflow_3 else "echo") in home.text
         api = f"{url}/api/v2/dags/echo" if is_airflow_3 else f"{url}/api/v1/dags/echo"
         (cookie,) = [cookie for cookie in browser.cookies if cookie.name == ("_token" if is_airflow_3 else "session")]
-        # Airflow 3.0's page reads the cookie in a script, and makes a header of it; the others leave it to the browser.
+        # Airflow 3.0's page reads the cookie in a script, and sends it as a header; the others rely on the browser.
         by_script = release[:2] == (3, 0)
         assert cookie.has_nonstandard_attr("HttpOnly") is not by_script
         headers = {"Authorization": f"Bearer {cookie.value}"} if by_script else {}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Triggers under random faults: no run missing, none twice. AIRFLOW_MWAA_TEST_FULL=1 plays the large numbers."""
+"""Triggers under random faults: no run missing, none twice. AIRFLOW_MWAA_TEST_FULL=1 uses the large numbers."""
 
 from __future__ import annotations
 

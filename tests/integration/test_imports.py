@@ -25,7 +25,7 @@ AWKWARD = 'it\'s "quoted" $HOME `date` \\ %41 ünïcödé 🚀\n second line\tta
 SECRET = "hunter2 of the tests"
 
 
-# Both transports bring the same calls to the same API: test_transports.py has each of them on each Airflow.
+# Both transports send the same calls to the same API; test_transports.py tests each of them on each Airflow.
 FULL = os.environ.get("AIRFLOW_MWAA_TEST_FULL") == "1"
 NAMES = sorted(ENVIRONMENTS)
 BOTH = ("rest_api", "web_session")
@@ -42,7 +42,7 @@ def environment(request: pytest.FixtureRequest, world: World) -> MwaaEnvironment
 
 @pytest.fixture
 def prefix(environment: MwaaEnvironment) -> Iterator[str]:
-    """Begin of all keys of a test, of which nothing is left."""
+    """Prefix of all keys of a test, which are deleted afterwards."""
     made = f"imp-{uuid.uuid4().hex[:8]}-"
     yield made
     for nouns in KINDS:
@@ -126,7 +126,7 @@ def test_a_failure_puts_all_back(world: World, environment: MwaaEnvironment, pre
     for key in old:
         changed[key] = {"variables": "other", "connections": {"conn_type": "http"}, "pools": {"slots": 9}}[nouns]
     target = "invoke_rest_api" if environment.transport == "rest_api" else "rest"
-    # The last of those that are created; what is changed is written with it or before.
+    # The last one to be created; changes are written with it or before.
     world.fault(
         target=target,
         kind="status",
@@ -157,7 +157,7 @@ def test_passwords_stay_and_are_not_overwritten_unasked(
     key = f"{prefix}db"
     load(connections, {key: {"conn_type": "http", "host": "h", "password": SECRET}})
     load(connections, {key: {"conn_type": "http", "host": "other"}})
-    if environment.airflow_version.startswith("3."):  # which shows that there is one
+    if environment.airflow_version.startswith("3."):  # which shows that one exists
         row = environment.request("GET", f"/connections/{key}")
         assert (row["host"], row["password"]) == ("other", "***")
     with pytest.raises(ValueMasked, match="does not show the password"):
@@ -211,7 +211,7 @@ def test_a_version_number_is_put_back_with_its_digits(world: World, environment:
 def test_a_masked_variable_after_a_lost_answer(
     world: World, environment: MwaaEnvironment, prefix: str, ours: bool
 ) -> None:
-    """What Airflow 3 masks is read through the CLI, so that it is known whose it is."""
+    """Values that Airflow 3 masks are read through the CLI, to determine who created them."""
     variables = KINDS["variables"](environment)
     key = f"{prefix}api_key"
     write = variables.write
@@ -234,7 +234,7 @@ def test_a_masked_variable_after_a_lost_answer(
 
 
 def test_a_password_after_a_lost_answer(world: World, environment: MwaaEnvironment, prefix: str) -> None:
-    """It is never shown: nothing is claimed, and what is there is left and named."""
+    """It is never shown, so nothing is claimed; the existing object is kept and named."""
     connections = KINDS["connections"](environment)
     key = f"{prefix}db"
     connections.read([])  # chooses the transport
@@ -245,7 +245,7 @@ def test_a_password_after_a_lost_answer(world: World, environment: MwaaEnvironme
     shows = environment.airflow_version.startswith("3.")
     assert environment.connections.get(key).has_password is (True if shows else None)
     environment.connections.delete(key)
-    # Airflow 3 shows that there is none; Airflow 2 does not show even that.
+    # Airflow 3 shows that none is set; Airflow 2 does not even show that.
     lose_an_answer(world, environment, "connections", took_effect=True)
     if shows:
         assert load(connections, {key: {"conn_type": "http", "host": "h"}})["created"] == [key]
@@ -256,7 +256,7 @@ def test_a_password_after_a_lost_answer(world: World, environment: MwaaEnvironme
 
 def lose_an_answer(world: World, environment: MwaaEnvironment, nouns: str, *, took_effect: bool) -> None:
     target = "invoke_rest_api" if environment.transport == "rest_api" else "rest"
-    time.sleep(1.0)  # else InvokeRestApi may throttle the call whose answer is lost, which then has no effect
+    time.sleep(1.0)  # otherwise InvokeRestApi may throttle the call whose answer is lost, so that it has no effect
     world.fault(
         target=target,
         kind="reset_after" if took_effect else "reset_before",

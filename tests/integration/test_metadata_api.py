@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Route api: web servers of a real Airflow 2 and 3 export their databases, for those who may, and for nobody else."""
+"""Route api: web servers of a real Airflow 2 and 3 export their databases, for authorized users only."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def s3(world: World) -> Any:
 
 @pytest.fixture
 def hook(world: World, env_name: str, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Make a hook with the credentials of the local MWAA."""
+    """Create a hook with the credentials of the local MWAA."""
     keys = {
         "conn_type": "aws", "login": world.variables["AWS_ACCESS_KEY_ID"],
         "password": world.variables["AWS_SECRET_ACCESS_KEY"],
@@ -61,7 +61,7 @@ def hook(world: World, env_name: str, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def database_rows(world: World, env_name: str, table: str, columns: dict[str, str]) -> set[tuple[str, ...]]:
-    """The rows of a table as CSV shows them, straight from the database."""
+    """Return the rows of a table as in CSV, directly from the database."""
     items = ", ".join(f'"{name}"::text' if kind == "bool" else f'"{name}"' for name, kind in columns.items())
     scheduler = psutil.Process(world.status(env_name)["pids"]["scheduler"])
     url = scheduler.environ()["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"].replace("+psycopg2", "")
@@ -73,7 +73,7 @@ def database_rows(world: World, env_name: str, table: str, columns: dict[str, st
 
 
 def lines(text: str) -> set[tuple[str, ...]]:
-    # NULL is nothing, and an empty text is "": which is lost where quotes are read.
+    # NULL is empty, and an empty string is ""; a reader that parses quotes loses the difference.
     return {tuple(row) for row in csv.reader(io.StringIO(text.replace('""', "\0"), newline=""))}
 
 
@@ -96,7 +96,7 @@ def run_of(environment: MwaaEnvironment, dag_id: str, conf: dict[str, Any]) -> s
 
 @pytest.mark.parametrize("route", ["api", "auto"])
 def test_a_task_exports_its_own_environment(world: World, env_name: str, s3: Any, route: str) -> None:
-    """A task of Airflow 3 has no database; by ``auto`` it takes the API, and one of Airflow 2 its database."""
+    """A task of Airflow 3 has no database, so ``auto`` uses the API; in Airflow 2 it uses the database."""
     environment = world.environment(env_name, "web_session")
     run_id = run_of(environment, "export_metadata", {"bucket": API_BUCKET, "route": route})
     manifest = json.loads(s3.get_object(Bucket=API_BUCKET, Key="files/export/manifest.json")["Body"].read())
@@ -112,7 +112,7 @@ def test_a_task_exports_its_own_environment(world: World, env_name: str, s3: Any
 
 
 def test_it_gives_every_row_of_every_table(world: World, env_name: str, s3: Any, hook: Any) -> None:
-    """Rows that are the same before and after are in the export, and nothing else that has not just changed."""
+    """Rows that are unchanged before and after are in the export; all others in it have just changed."""
     prefix = f"all-{uuid.uuid4().hex[:8]}"
     written = hook("api").export(API_BUCKET, ExportOptions(prefix=prefix)).document()
     columns = {name: table["columns"] for name, table in written["tables"].items()}
@@ -127,14 +127,14 @@ def test_it_gives_every_row_of_every_table(world: World, env_name: str, s3: Any,
         assert exported >= before[name] & after[name], name
         if not exported <= before[name] | after[name]:
             moving.add(name)
-    # What the scheduler, the parser and the requests of this test itself write meanwhile.
+    # What the scheduler, the parser and this test's own requests write meanwhile.
     assert moving <= {"job", "dag", "log", "dag_run", "serialized_dag", "dag_version", "dag_code", "task_instance"}
     assert sum(len(rows) for rows in before.values()) > 50
 
 
 @pytest.fixture
 def answers(world: World, env_name: str) -> Any:
-    """Ask the API as somebody: give status and body."""
+    """Call the API as a user; return status and body."""
     environment = world.environment(env_name, "web_session")
     url = f"https://{environment.web_server_host}{PREFIX}"
 
@@ -174,7 +174,7 @@ def test_nobody_who_is_not_logged_in_gets_anything(answers: Any, s3: Any) -> Non
 
 
 def logged_in(answers: Any, user: User, world: World) -> requests.Session:
-    """A session of somebody with a password; on Airflow 2 by the form that a browser would send."""
+    """Return a session of a user with a password; on Airflow 2 through the login form."""
     session = requests.Session()
     if not user.is_2:
         session.headers["Authorization"] = user._arguments["headers"]["Authorization"]
@@ -195,7 +195,7 @@ def logged_in(answers: Any, user: User, world: World) -> requests.Session:
             allow_redirects=False,
         )
         assert answer.status_code in (302, 429), answer.text[:300]
-        return answer.status_code == 302  # 2.8 lets only five in within 40 seconds
+        return answer.status_code == 302  # 2.8 allows only five logins within 40 seconds
 
     until(is_in, timeout_s=90, what="the login")
     return session
@@ -228,14 +228,14 @@ def test_what_each_role_gets(world: World, env_name: str, answers: Any, s3: Any,
             assert "AccessDenied: " in text
             assert user_words(role, table) in text
     if role == "Op" and env_name == "airflow-2-8-1":
-        allowed = allowed | {"log"}  # the audit log was everybody's there
+        allowed = allowed | {"log"}  # all users could read the audit log there
     assert got == allowed
 
 
 def test_a_role_of_some_dags_gets_nothing(
     world: World, env_name: str, answers: Any, s3: Any, apply: Callable[..., Any], role_name: str
 ) -> None:
-    """Rows of all DAGs leave together: a right to some of them is none, whatever else its role may read."""
+    """Rows of all DAGs are exported together: permission for some is not enough, whatever else a role may read."""
     apply(["echo"])
     roles = world.environment(env_name).roles
     made = roles.get(role_name)
@@ -270,7 +270,7 @@ def user_words(role: str, table: str) -> str:
 
 
 def test_a_form_of_another_site_does_nothing(world: World, env_name: str, answers: Any, s3: Any) -> None:
-    """A browser sends the user's cookie along with such a form, but it cannot make it say that it is JSON."""
+    """A browser sends the user's cookie with such a form, but the form cannot declare itself as JSON."""
     session = logged_in(answers, User(world, env_name, "Admin"), world)
     body = json.dumps({**REQUEST, "table": "dag_run"})
     for kind in (None, "text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"):
@@ -291,7 +291,7 @@ def test_auto_takes_the_api_where_it_may_and_else_the_stock_one(world: World, en
             assert source.route == route
         assert [line for line in told if line.startswith(f"Route {route}: ")], told
     assert any(f"does not export to s3://{other}/x: " in line for line in told), told
-    # InvokeRestApi and the CLI do not reach what a plugin has added.
+    # InvokeRestApi and the CLI do not reach a plugin's endpoints.
     for transport in ("rest_api", "cli"):
         if transport == "cli" or world.control_plane().supports_invoke_rest_api:
             with (
@@ -304,7 +304,7 @@ def test_auto_takes_the_api_where_it_may_and_else_the_stock_one(world: World, en
 def test_the_terminal_exports_by_it(world: World, env_name: str, s3: Any) -> None:
     world.environment(env_name)
     variables = {**os.environ, **world.variables}
-    variables.pop("AIRFLOW_MWAA_DATABASE_URL", None)  # of the only environment in a local MWAA, and counts more
+    variables.pop("AIRFLOW_MWAA_DATABASE_URL", None)  # set if there is one environment, and takes precedence
     done = subprocess.run(
         [
             sys.executable, "-m", "airflow_mwaa_provider.cli.main", "metadata", "export",

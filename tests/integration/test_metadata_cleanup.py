@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Cleanups by route api: web servers of a real Airflow 2 and 3 delete what is old, for those who may."""
+"""Cleanups by route api: web servers of a real Airflow 2 and 3 delete old rows, for authorized users."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ from tests.metadata.history import LOG, TASK_INSTANCE, insert
 
 __all__ = ["answers"]  # a fixture
 
-# The scheduler begins nothing of a DAG that is paused.
+# The scheduler starts nothing of a paused DAG.
 DAG_ID = "paused"
 RUNS = 30
-# Older than anything that another test leaves behind, an unfinished run of 2020 included.
+# Older than anything that other tests leave behind, including an unfinished run of 2020.
 OLD = "'2004-01-01 00:00:00+00'::timestamptz + i * interval '1 hour'"
 RETENTION = timedelta(days=20 * 365)
 RUN = {
@@ -63,7 +63,7 @@ def counted(world: World, env_name: str) -> dict[str, int]:
 
 @pytest.fixture
 def old_runs(world: World, env_name: str) -> Iterator[None]:
-    """Thirty runs of more than twenty years ago with two tasks each; the tenth of them still runs."""
+    """Thirty runs of more than twenty years ago with two tasks each; the tenth is unfinished."""
     world.environment(env_name)  # waits for the DAGs
     forget = [f"DELETE FROM {table} WHERE run_id LIKE 'old\\_\\_%'" for table in ("log", "task_instance", "dag_run")]
     with world.metadata(env_name) as cursor:
@@ -90,8 +90,8 @@ def test_the_web_server_deletes_what_is_old_and_nothing_else(world: World, env_n
         [(runs,)] = cursor.fetchall()
     plan = cleanup_of(world, env_name).plan()
     rows = {table.table: table.rows for table in plan.tables if table.rows}
-    # The one that runs, the one before it, and the last of its DAG stay with what hangs on them. So does the last
-    # one where other tests have made runs of this DAG, which are queued: then it is before them.
+    # The unfinished run, the one before it, and the last of its DAG are kept with their dependent rows. So is the
+    # last one if other tests have created queued runs of this DAG, because then it precedes them.
     expected = {"dag_run": RUNS - 3, "task_instance": 2 * RUNS - 6, "log": 3 * RUNS}
     assert rows == expected
     kept = {found.why: found.rows or 0 for found in plan.kept if found.table == "dag_run"}
@@ -145,7 +145,7 @@ def test_what_each_role_may_clean(
             assert "AccessDenied: " in text
             assert ("may not read audit logs of all DAGs" if role == "Op" else "may not read the configuration") in text
     if role == "Op" and env_name == "airflow-2-8-1":
-        allowed = allowed | {"plan", "log"}  # the audit log was everybody's there
+        allowed = allowed | {"plan", "log"}  # all users could read the audit log there
     assert got == allowed
     if "units" in allowed:
         assert set(refused) == {"log"} - allowed
@@ -169,7 +169,7 @@ def test_nobody_who_is_not_logged_in_deletes_anything(
             status, text = answers("POST", path, json=step("dag_run"), **credentials)
             assert status in (401, 403), (path, status)
             assert "dag_run" not in text
-    # A form of another site, which a browser sends with the user's cookie.
+    # A form on another site, which a browser sends with the user's cookie.
     session = logged_in(answers, User(world, env_name, "Admin"), world)
     body = json.dumps(step("dag_run")).encode()
     for kind in (None, "text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"):
@@ -192,7 +192,7 @@ def test_a_step_waits_for_another_cleanup(
 
 @pytest.fixture
 def kept_log(world: World, env_name: str) -> Iterator[None]:
-    """Makes every deletion from the audit log fail."""
+    """Make every deletion from the audit log fail."""
     url = database_url(world, env_name).replace("+psycopg2", "")
     with closing(psycopg2.connect(url)) as connection:
         connection.autocommit = True

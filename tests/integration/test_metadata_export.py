@@ -25,9 +25,9 @@ def test_a_dag_exports_its_own_environment(world: World, env_name: str, dag_id: 
     client, bucket = s3(world), f"export-{uuid.uuid4().hex[:12]}"
     client.create_bucket(Bucket=bucket)
     is_2 = environment.airflow_version.startswith("2.")
-    # A task of Airflow 3 has no database of its own; a container of MWAA has the settings of it.
+    # A task of Airflow 3 cannot use the database; a container of MWAA has its settings.
     conf = {"bucket": bucket, "route": "auto" if is_2 else "mwaa_environment"}
-    # Something that surely is there before.
+    # Something that certainly exists before.
     environment.trigger_dag_run("run_by_other_environment", run_id := f"before-{uuid.uuid4().hex[:6]}", conf={})
     until(
         lambda: environment.get_dag_run("run_by_other_environment", run_id).state.is_final,

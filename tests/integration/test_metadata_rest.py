@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Routes rest and database of a metadata export give the same rows, on a real Airflow 2 and a real Airflow 3."""
+"""Routes rest and database of a metadata export return the same rows, on a real Airflow 2 and a real Airflow 3."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ FULL = os.environ.get("AIRFLOW_MWAA_TEST_FULL") == "1"
 RUNS, TASKS, DAGS = 400 if FULL else 150, 6, 20
 STARTED = datetime.fromisoformat("2025-11-22T00:00:00+00:00")
 
-# What no list shows, whatever is in the database, and what moves while the test runs.
+# What no list ever shows, and what changes while the test runs.
 ODDITIES = """
 UPDATE task_instance SET start_date = NULL, end_date = NULL, duration = NULL, state = NULL
  WHERE dag_id LIKE 'dag\\_%' AND task_id = 'task_2' AND dag_id IN ('dag_003', 'dag_004');
@@ -41,12 +41,12 @@ UPDATE dag_run SET updated_at = NULL WHERE dag_id = 'dag_010';
 UPDATE log SET extra = E'line\\n"quoted", \\\\.', owner = '' WHERE dag_id = 'dag_011';
 UPDATE log SET extra = '\\.' WHERE dag_id = 'dag_012';
 """
-# One moment of many DAGs, and one of a single run with more tasks than a page.
+# One time shared by many DAGs, and one by a single run with more than a page of tasks.
 MIDNIGHT = "'2025-01-01 00:00:00.123+00'::timestamptz"
 
 
 def fill(cursor: Any) -> None:
-    """Make a history beside that of the environment's own DAGs; nothing of it is for the scheduler to act on."""
+    """Create a history in addition to that of the environment's own DAGs, on which the scheduler does not act."""
     sizes = {"n": RUNS, "dags": DAGS, "tasks": TASKS}
     dag = {
         **history.DAG, "is_paused": "true", "is_subdag": "false", "is_active": "false", "is_stale": "true",
@@ -84,7 +84,7 @@ def fill(cursor: Any) -> None:
 
 
 def clear(cursor: Any) -> None:
-    """Take it away again: other tests use these environments too."""
+    """Delete it again, because other tests use these environments too."""
     history.clear(cursor)
     cursor.execute("DELETE FROM slot_pool WHERE pool LIKE 'pool %'")
     cursor.execute("SELECT to_regclass('asset_event') IS NOT NULL")
@@ -119,7 +119,7 @@ def rows_of(source: RowSource, table: str, columns: set[str], window: Window, *,
     if changed:
         rows = by_change(rows, window)
     with source.chunks(rows, FileFormat.CSV, None) as chunks:
-        # As bytes and by line: NULL is not an empty text. Only where a row has line breaks must they be parsed.
+        # Compared as bytes and by line: NULL is not an empty string. They are parsed only if a row has line breaks.
         data = b"".join(chunk.data for chunk in chunks).decode()
     quoted = data.replace('""', "\0")
     return [
@@ -138,7 +138,7 @@ def world_with_history(world: World, env_name: str, filled: set[str]) -> World:
             environment.wait_for_dag_run(dag_id, run.run_id, timeout_s=120, allowed_states=ended, failed_states=set())
         with world.metadata(env_name) as cursor:
             cursor.execute("SELECT count(*) FROM dag WHERE dag_id = 'dag_000'")
-            if not cursor.fetchone()[0]:  # a local MWAA that AIRFLOW_MWAA_TEST_FOLDER names may have it already
+            if not cursor.fetchone()[0]:  # a local MWAA named by AIRFLOW_MWAA_TEST_FOLDER may have it already
                 fill(cursor)
         filled.add(env_name)
     return world
@@ -151,7 +151,7 @@ WINDOWS = {
     "changed": Window(STARTED + timedelta(days=50), STARTED + timedelta(days=100)),
     "changed until": Window(None, STARTED + timedelta(days=100)),
 }
-# The scheduler and the parser write to these all the time; what they hold is compared, when they were last seen isn't.
+# The scheduler and the parser constantly write to these; compare their contents, but not when they were last seen.
 MOVING = {
     "job": {"latest_heartbeat", "state", "end_date"},
     "dag": {"last_parsed_time", "last_parse_duration", "has_import_errors", "next_dagrun_create_after"},
@@ -170,13 +170,13 @@ def test_both_routes_give_the_same_rows(world_with_history: World, env_name: str
             ours = rows_of(rest, name, columns, window, changed=changed)
             theirs = rows_of(database, name, columns, window, changed=changed)
             if name in ("dag_run", "task_instance", "log"):
-                # The environment's own tasks go on meanwhile: the history is what must be equal.
+                # The environment's own tasks continue meanwhile; only the history must be equal.
                 ours, theirs = ([row for row in rows if row["dag_id"].startswith("dag_")] for rows in (ours, theirs))
                 assert ours, name
             kept = [column.name for column in table.columns if column.name in columns]
             lines = [sorted(tuple(row[column] for column in kept) for row in rows) for rows in (ours, theirs)]
             if name == "dag_warning" and not lines[0]:
-                continue  # the scheduler clears warnings away, and the snapshot is from before
+                continue  # the scheduler deletes warnings, and the snapshot is older
             assert lines[0] == lines[1], name
 
 

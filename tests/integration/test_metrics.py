@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The examples that publish metrics, as real tasks: what CloudWatch has of them then."""
+"""The examples that publish metrics, as real tasks, and what CloudWatch then has."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from tests.metadata import history
 
 
 def _published(world: World, namespace: str, name: str) -> list[dict[str, Any]]:
-    """All series of a metric: dimensions and unit, and what CloudWatch has of this day."""
+    """Return all series of a metric: dimensions and unit, and CloudWatch's values of this day."""
     client = world.session().client("cloudwatch", endpoint_url=world.variables["AWS_ENDPOINT_URL"])
     now = datetime.now(UTC)
-    # moto lists a series once for each time that it was published.
+    # moto lists a series once for each time it was published.
     series = {
         frozenset((each["Name"], each["Value"]) for each in metric["Dimensions"])
         for page in client.get_paginator("list_metrics").paginate(Namespace=namespace, MetricName=name)
@@ -54,7 +54,7 @@ def _published(world: World, namespace: str, name: str) -> list[dict[str, Any]]:
 
 
 def _series_of(world: World, env_name: str) -> set[tuple[str, str, frozenset[tuple[str, str]]]]:
-    """All series of MWAA's own metrics that an environment has, the dimension Environment left out."""
+    """Return all series of an environment's MWAA metrics, without the dimension Environment."""
     client = world.session().client("cloudwatch", endpoint_url=world.variables["AWS_ENDPOINT_URL"])
     own = {"Name": "Environment", "Value": env_name}
     return {
@@ -159,7 +159,7 @@ def test_a_pipelines_metrics_are_published(world: World, env_name: str) -> None:
 # -- what is in the metadata database --------------------------------------------------------------
 
 MINUTES = "now() - interval '{} minutes'"
-# By its number: state, and when it began and ended, minutes ago; of a paused DAG, which the scheduler leaves alone.
+# By number: state, and when it began and ended, in minutes ago; of a paused DAG, which the scheduler ignores.
 RUNS = {1: ("queued", None, None), 2: ("running", 500, None), 3: ("failed", 30, 5), 4: ("success", 300, 200)}
 TASKS = {
     "late": (1, "queued", None),
@@ -177,7 +177,7 @@ def _ago(minutes: int | None) -> str:
 
 @pytest.fixture
 def waiting(world: World, env_name: str) -> Iterator[None]:
-    """Runs and tasks in several states, beside those of the environment's own DAGs."""
+    """Runs and tasks in several states, in addition to those of the environment's own DAGs."""
     world.environment(env_name)
     with world.metadata(env_name) as cursor:
         dag = {
@@ -207,7 +207,7 @@ def waiting(world: World, env_name: str) -> Iterator[None]:
 def test_the_metadatas_metrics_are_the_same_by_every_route(
     world: World, env_name: str, waiting: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As a task publishes them, and as each route tells them afterwards."""
+    """As a task publishes them, and as each route returns them afterwards."""
     environment = world.environment(env_name)
     environment.request("PATCH", "/dags/metadata_metrics", json={"is_paused": False})
     run_id = environment.trigger_dag_run("metadata_metrics").run_id
@@ -225,7 +225,7 @@ def test_the_metadatas_metrics_are_the_same_by_every_route(
     assert {name for name, _ in found} >= set(METADATA_METRICS) - {"scheduling_delay"}
     assert found["queued_task_age", None]["maximum"] == pytest.approx(400 * 60, abs=200)
     assert found["running_dag_run_age", None]["maximum"] >= 500 * 60
-    assert found["dag_runs", "running"]["minimum"] >= 2.0  # its own is another one
+    assert found["dag_runs", "running"]["minimum"] >= 2.0  # its own run is another one
     assert found["task_instances", "running"]["minimum"] >= 1.0
     assert found["dag_runs_ended", "failed"]["minimum"] >= 1.0
     assert found["queued_dag_runs_of_paused_dags", None]["minimum"] >= 1.0
@@ -256,12 +256,12 @@ def test_the_metadatas_metrics_are_the_same_by_every_route(
     by_route: dict[str, Measures] = {}
 
     def at_rest() -> bool:
-        """Measure by each route; return whether what the database has was the same before and after."""
+        """Measure by each route; return whether the database was the same before and after."""
         before = measured("database", "metadata")
         by_route.update(api=measured("api"), rest=measured("rest"), database=measured("database", "metadata"))
         return counts(before) == counts(by_route["database"])
 
-    # When the DAG was unpaused, its schedule began another run, which may end between two measurements.
+    # When the DAG was unpaused, its schedule started another run, which may end between two measurements.
     until(at_rest, timeout_s=120, what="an environment in which nothing changes")
     numbers = by_route["database"].numbers
     assert set(numbers) == set(METADATA_METRICS)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The plugins in running Airflows: local time, environment variables and virtual environments, by options alone."""
+"""The plugins in running Airflows: options alone set local time, environment variables, virtual environments."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def runs_by_environment() -> dict[str, dict[str, str]]:
 
 @pytest.fixture
 def runs(world: World, env_name: str, runs_by_environment: dict[str, dict[str, str]]) -> dict[str, str]:
-    """A run of each DAG that has succeeded, by DAG id; they run side by side, once in each environment."""
+    """A successful run of each DAG, by DAG ID; they run in parallel, once in each environment."""
     if env_name not in runs_by_environment:
         client = world.environment(env_name, "web_session")
         client.request("PATCH", "/dags/tz_test", json={"is_paused": False})
@@ -48,7 +48,7 @@ def _result(client: MwaaEnvironment, dag_id: str, run_id: str, task_id: str) -> 
 
 
 def _logs(world: World, env_name: str) -> dict[Path, str]:
-    """Return what an environment's processes have logged, by file."""
+    """Return the logs of an environment's processes, by file."""
     return {
         path: path.read_text(encoding="utf-8", errors="replace")
         for path in world.folder.rglob("*.log")
@@ -105,7 +105,7 @@ def test_variables_are_seen_by_bash_by_python_and_by_triggers(
     in_python = _result(client, "environment_variables", run_id, "in_python")
     assert in_python["JAVA_HOME"] == JAVA_HOME
     assert in_python["PATH"].endswith(f":{JAVA_HOME}/bin")
-    assert in_python["PATH"].count(f"{JAVA_HOME}/bin") == 1  # however many processes are above this one
+    assert in_python["PATH"].count(f"{JAVA_HOME}/bin") == 1  # regardless of the number of parent processes
     expected = f"JAVA_HOME is {JAVA_HOME}, PATH ends with {JAVA_HOME}/bin"
     assert expected in _task_log(world, env_name, run_id, "in_bash")
     seen = _result(client, "uses_plugins", runs["uses_plugins"], "deferred")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who changed whose privileges: lines of real Airflows, found by the operator and by the guide's own pattern."""
+"""Who changed whose privileges: log lines of real Airflows, found by the operator and by the guide's own pattern."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def test_a_role_that_gets_permissions_is_found_and_one_that_does_not_is_not(
 
     def lines(component: str, pattern: str) -> list[dict[str, Any]]:
         group = f"airflow-{env_name}-{component}"
-        # One term in quotes is what moto can filter by.
+        # moto can only filter by one term in quotes.
         pages = logs.get_paginator("filter_log_events").paginate(logGroupName=group, filterPattern=f'"{pattern}"')
         return [event for page in pages for event in page["events"]]
 
@@ -36,7 +36,7 @@ def test_a_role_that_gets_permissions_is_found_and_one_that_does_not_is_not(
         lambda: len(lines("WebServer", "Added Permission")) >= len(given), timeout_s=30, what="the web server's lines"
     )
     changed_until = datetime.now(UTC)
-    assert apply(["echo"])["added"] == []  # looked at, and not changed
+    assert apply(["echo"])["added"] == []  # read, and not changed
 
     environment.request("PATCH", "/dags/privilege_changes", json={"is_paused": False})
     search = environment.trigger_dag_run("privilege_changes").run_id

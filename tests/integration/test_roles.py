@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A role for some DAGs, made by the operator; then a user of it asks the real Airflow 2 and 3 what he may do."""
+"""A role for some DAGs, created by the operator; then a user with it tries what the real Airflow 2 and 3 allow."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ def test_a_user_of_the_role_sees_and_runs_these_dags_and_no_others(
     assert user.ask("POST", events, json=body).status_code == 403
     assert user.ask("GET", "/variables").status_code == 403
 
-    # Taken away and given anew: the user keeps the role.
+    # Revoked and granted again: the user keeps the role.
     change = apply({"paused": ["read"], "sleeps": ["read", "edit"]})
     assert change["removed"] == ["can_edit on DAG:echo", "can_edit on DAG:paused", "can_read on DAG:echo"]
     assert change["added"] == ["can_edit on DAG:sleeps", "can_read on DAG:sleeps"]
-    # Airflow 3 keeps the permissions of a user who is logged in for half a minute.
+    # Airflow 3 caches the permissions of a logged-in user for half a minute.
     until(lambda: user.trigger("echo") in (403, 404), timeout_s=60, what="the end of the user's access")
     assert user.dag_ids() == {"paused", "sleeps"}
     assert user.trigger("paused") == 403
@@ -72,13 +72,13 @@ def test_rest_and_cli_see_the_same(world: World, env_name: str, role_name: str) 
     assert by_cli.get(role_name) == role
     more = Role(role_name, role.permissions | {("can_edit", "DAG:echo")})
     assert not by_rest.set(more).created
-    # What only the CLI can do is done through it.
+    # What only the CLI supports is done through it.
     assert by_rest.set(role).removed == {("can_edit", "DAG:echo")}
     for roles in (by_rest, by_cli):
         with pytest.raises(DagNotFound, match="no permissions for DAG 'nope'"):
             roles.set(Role(role_name, role.permissions | {("can_read", "DAG:nope")}))
     assert by_rest.get(role_name) == role
-    # Airflow itself adds "can_read on Website" to any role, which is no change of ours.
+    # Airflow itself adds "can_read on Website" to any role; it is not our change.
     assert by_cli.set(Role(f"{role_name} 2")).created
     assert not by_rest.set(Role(f"{role_name} 2")).removed
     assert role in by_rest.list()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whatever is sent arrives: generated confs and variables through each transport, read back and compared."""
+"""Values arrive unchanged: generated confs and variables through each transport, read back and compared."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from tests.integration.world import World
 
 FULL = os.environ.get("AIRFLOW_MWAA_TEST_FULL") == "1"
 
-# PostgreSQL stores neither NUL nor half a surrogate pair, whatever the way there.
+# PostgreSQL stores neither NUL nor half a surrogate pair, by any transport.
 text = st.text(st.characters(exclude_characters="\x00", exclude_categories=["Cs"]), max_size=60)
 shell_text = st.one_of(text, st.text("'\"\\$`;&|<>(){}[]*?!#~=%^ \t\n\r-", max_size=40))
-# Airflow 3 keeps a conf as JSONB, which gives a float beyond 2**53 back as an integer of other digits.
+# Airflow 3 stores a conf as JSONB, which returns a float beyond 2**53 as an integer with other digits.
 numbers = st.one_of(st.integers(-(2**53), 2**53), st.floats(-1e15, 1e15))
 json_values = st.recursive(
     st.one_of(st.none(), st.booleans(), numbers, shell_text),
@@ -41,7 +41,7 @@ def generated(transport: str) -> Any:
         max_examples=examples(transport),
         deadline=None,
         derandomize=True,
-        # No shrinking: every example is a run, and the first that fails says enough.
+        # No shrinking: every example is a run, and the first failure is enough.
         phases=[Phase.explicit, Phase.generate],
         database=None,
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
@@ -67,7 +67,7 @@ def test_conf(world: World, env_name: str, transport: str) -> None:
 
 def test_variable(world: World, env_name: str, transport: str) -> None:
     environment = world.environment(env_name, transport)
-    # The CLI prints the stored text; Airflow 3's REST API rewrites what is JSON on its way out.
+    # The CLI prints the stored string; Airflow 3's REST API rewrites values that are JSON.
     reader = world.environment(env_name, "cli")
     exact = transport == "cli" or env_name.startswith("airflow-2")
     key = f"round trip {uuid.uuid4().hex}"
@@ -78,7 +78,7 @@ def test_variable(world: World, env_name: str, transport: str) -> None:
     def round_trip(value: str) -> None:
         nonlocal count
         count += 1
-        # What Airflow 3 writes instead of a value that it hides cannot be told from a value that is the same.
+        # What Airflow 3 shows instead of a hidden value cannot be distinguished from an equal value.
         assume(exact or "***" not in value)
         environment.variables.set(key, value)
         seen = environment.variables.get(key).value

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tasks of real Airflows that look up secrets: with a call for each secret and time to live, and not for each task."""
+"""Tasks of real Airflows look up secrets with one call per secret and time to live, and not per task."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_tasks_make_a_call_for_each_secret(world: World, env_name: str, capsys: 
     of_first = calls(world) - before
     before = calls(world)
     second = read(world, env_name, confs[:2])
-    assert calls(world) - before <= 1  # one may have come to its end
+    assert calls(world) - before <= 1  # one may have expired
     different = len({name for conf in confs for name in conf["variables"]})
     assert of_stock >= LOOK_UPS
     assert of_first <= different + 5
@@ -76,7 +76,7 @@ def test_tasks_make_a_call_for_each_secret(world: World, env_name: str, capsys: 
             f"{stock['cpu_ms']:.0f} ms CPU; ours {ours['cpu_ms']:.1f} ms CPU; "
             f"{TASKS} tasks: {of_first} calls for {different + 1} secrets"
         )
-    # What is kept is encrypted, and no log of any process has a value.
+    # The cache is encrypted, and no log of any process contains a value.
     for path in [*Path(SECRETS_CACHE).rglob("*"), *world.folder.rglob("*.log"), *world.folder.rglob("*.log.*")]:
         if path.is_file():
             assert CANARY.encode() not in path.read_bytes(), path

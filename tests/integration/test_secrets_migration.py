@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The example that moves connections and variables, as real tasks: out of the database on 2, by name on 3."""
+"""The example that moves connections and variables, as real tasks: from the database on 2, by name on 3."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A run of a thousand task instances is listed as a whole while it goes on, by a real Airflow 2 and 3."""
+"""A run of a thousand task instances is listed completely while it runs, by a real Airflow 2 and 3."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from airflow_mwaa_provider.client.models import TaskState
 from tests.integration.world import World
 
-# Copies of a task that has ended, some of them mapped; in an order that is not that of their keys.
+# Copies of a finished task, some of them mapped, in an order other than that of their keys.
 COPIES = """
 INSERT INTO task_instance ({names}) SELECT {values} FROM task_instance t, generate_series(0, 999) n
 WHERE t.dag_id = 'echo' AND t.run_id = %s AND t.task_id = 'answer' ORDER BY md5(n::text)
@@ -21,11 +21,11 @@ WHERE t.dag_id = 'echo' AND t.run_id = %s AND t.task_id = 'answer' ORDER BY md5(
 
 @contextmanager
 def busy(world: World, env_name: str, run_id: str) -> Iterator[None]:
-    """As in a run that goes on: rows change, and PostgreSQL puts what has changed elsewhere in the table."""
+    """As in an unfinished run: rows change, and PostgreSQL moves changed rows in the table."""
     is_over = threading.Event()
 
     def work() -> None:
-        while not is_over.wait(0.05):  # several times between two pages; more often, PostgreSQL does little else
+        while not is_over.wait(0.05):  # several times between two pages; more often would overload PostgreSQL
             with world.metadata(env_name) as cursor:
                 cursor.execute(
                     "UPDATE task_instance SET hostname = md5(random()::text) WHERE run_id = %s AND random() < 0.2",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tasks of real Airflows are measured; one that is killed for real is told of, and both are in CloudWatch."""
+"""Tasks of real Airflows are measured; a killed one is reported, and both are in CloudWatch."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TASKS = ("takes_and_leaves", "is_killed")
 
 
 def _logs(world: World) -> list[Path]:
-    """Return the tasks' own logs, as Airflow has written them."""
+    """Return the tasks' own logs, as Airflow wrote them."""
     return [path for path in world.folder.rglob("*.log") if "task_id=" in path.as_posix()]
 
 
@@ -70,16 +70,16 @@ def test_a_task_that_takes_forks_and_leaves_and_one_that_is_killed(world: World,
     assert "Task resources: ended" not in killed
     lines = [line for path in _logs(world) for line in path.read_text(errors="replace").splitlines()]
     told = [line for line in lines if f"task is_killed, run {run_id}, try 1. Its last sample" in line]
-    assert len(told) == 1  # whichever task of the environment was the next
+    assert len(told) == 1  # by whichever task of the environment was next
     assert _megabytes(told[0], ": memory") >= 200
     assert re.search(r"in is_killed \(\S*uses_resources\.py:\d+\)", told[0])
-    # The task's own log has what it was seen to take, also where the worker ends with the task.
+    # The task's own log has its measured use, even if the worker ends with the task.
     assert re.search(r"Task resources: memory [\d.]+ MB", killed)
 
     points: dict[tuple[str, ...], Any] = {}
 
     def is_published() -> bool:
-        time.sleep(2)  # what each look asks is a hundred requests
+        time.sleep(2)  # each poll makes a hundred requests
         points.update(_points(world, env_name, began))
         return ("task_ended", "comes_after", "success") in points
 

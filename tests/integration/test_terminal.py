@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The commands of a terminal as processes of their own, with the variables of ``local env``, on real Airflows."""
+"""The commands of a terminal as separate processes, with the variables of ``local env``, on real Airflows."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Terminal:
 
 @pytest.fixture
 def terminal(world: World, env_name: str) -> Terminal:
-    world.environment(env_name)  # whose DAGs are there then
+    world.environment(env_name)  # waits for the DAGs
     return Terminal(world)
 
 
@@ -85,7 +85,7 @@ def test_someone_on_call_finds_out_why_and_clears_it(terminal: Terminal, world: 
     assert [task["map_index"] for task in planned["cleared"]] == [0, 1, 2]
     cleared = json.loads(terminal.run("dags", "clear", *of_run, "--only-failed", "--output", "json").stdout)
     assert [(task["task_id"], task["map_index"]) for task in cleared["cleared"]] == [("part", 1)]
-    # The second try runs and fails again; each line of it is there once, to the last.
+    # The second try runs and fails again; each of its lines is shown once, including the last.
     followed = terminal.run("tasks", "log", *of_run, "part", "--map-index", "1", "--follow", status=1)
     assert "ValueError: the second of three" in followed.stdout
     dated = [line for line in followed.stdout.splitlines() if line.startswith("[20")]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every transport says the same about a real Airflow 2 and a real Airflow 3."""
+"""Every transport returns the same for a real Airflow 2 and a real Airflow 3."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_a_run_from_trigger_to_end(world: World, env_name: str, transport: str) 
     assert (task.state, task.map_index, task.label) == (TaskState.SUCCESS, -1, "answer")
     assert task.start_date is not None
     assert task.end_date is not None
-    # What arrived, read by a transport of its own.
+    # What arrived, read through another transport.
     seen = world.environment(env_name, "web_session").get_dag_run("echo", run.run_id)
     assert seen.conf == {"text": AWKWARD, "deep": {"list": [1, None, 2.5, True]}}
     assert seen.start_date is not None

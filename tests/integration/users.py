@@ -17,12 +17,12 @@ from tests.integration.world import World
 
 
 class User:
-    """Someone who has roles, and logs in to Airflow with a password: MWAA has no such users, its Airflow has."""
+    """A user with roles who logs in to Airflow with a password: MWAA has no such users, but its Airflow does."""
 
     def __init__(self, world: World, env_name: str, role_name: str) -> None:
         environment = world.environment(env_name, "web_session")
         self.is_2 = environment.airflow_version.startswith("2.")
-        # With a name as MWAA gives it.
+        # With a name like MWAA's.
         self.name, password = f"assumed-role/{uuid.uuid4().hex[:8]}", uuid.uuid4().hex
         body = {"first_name": "A", "last_name": " ", "email": f"{self.name}@example.invalid", "roles": []}
         body |= {
@@ -58,7 +58,7 @@ class User:
 
 
 def make_by_command(world: World, env_name: str, name: str, password: str, role_name: str) -> None:
-    """Make a user with the environment's own ``airflow``, which MWAA's CLI endpoint does not allow."""
+    """Create a user with the environment's own ``airflow``, which MWAA's CLI endpoint does not allow."""
     status = world.status(env_name)
     options = {"username": name, "password": password, "firstname": "A", "lastname": "B", "role": role_name}
     options["email"] = f"{name}@example.invalid"
@@ -67,7 +67,7 @@ def make_by_command(world: World, env_name: str, name: str, password: str, role_
     folder = StateFolder(world.folder).environment(env_name).airflow_home
     home = AirflowHome(folder, lifecycle.status(world.folder)["mwaa_paths"])
     subprocess.run(
-        # Elsewhere, Airflow would make the folder that the variables name.
+        # Otherwise, Airflow would create the folder that the variables name.
         home.command(command),
         env=psutil.Process(status["pids"]["scheduler"]).environ(),
         check=True,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The running local MWAA, as the integration tests see it."""
+"""The running local MWAA, for the integration tests."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ OPTIONS = {
     "mwaa_provider.task_resources_namespace": TASKS_NAMESPACE,
     "mwaa_provider.metadata_api_export_to": f"s3://{API_BUCKET}",
     "mwaa_provider.metadata_api_cleanup": "True",
-    "api.maximum_page_limit": "50",  # below the hundred that are asked for, so that every page is a short one
+    "api.maximum_page_limit": "50",  # below the hundred that are requested, so that every page is short
 }
 """Airflow configuration options of all environments."""
 SECRETS_CACHE = tempfile.mkdtemp(prefix="secrets-cache-")
@@ -59,17 +59,17 @@ SECRETS_OPTIONS = {
         {"connections_lookup_pattern": "^(?!aws_default$).*$", "cache_dir": SECRETS_CACHE}
     ),
 }
-"""The backend is in front of whatever a test looks up."""
+"""The backend precedes other sources in every lookup of a test."""
 RARELY_S = "600"
-# No DAG file changes while the tests run: looking for changes, and reading each file anew every half minute, would be a
-# third of all that an environment without work costs.
+# No DAG file changes while the tests run: checking for changes, and reading each file again every half minute, would be
+# a third of the cost of an idle environment.
 OPTIONS_BY_MAJOR = {
     2: {"scheduler.min_file_process_interval": RARELY_S, "scheduler.dag_dir_list_interval": RARELY_S},
     3: {
         "dag_processor.min_file_process_interval": RARELY_S,
         "dag_processor.refresh_interval": RARELY_S,
         "dag_processor.bundle_refresh_check_interval": "30",
-        "standard.venv_install_method": "pip",  # not by a uv that happens to be here
+        "standard.venv_install_method": "pip",  # not a uv that happens to be installed
     },
 }
 DAG_IDS = (
@@ -137,7 +137,7 @@ class World:
         retry: RetryPolicy | None = None,
         read_timeout_s: float = 60,
     ) -> MwaaEnvironment:
-        """A client of its own for an environment, whose DAGs are there."""
+        """Return a separate client for an environment, after waiting for its DAGs."""
         web_server = WebServerSettings(ca_bundle=self.ca_bundle, read_timeout_s=read_timeout_s)
         settings = ClientSettings(transport=transport, web_server=web_server, retry=retry or RetryPolicy())
         plane = self.control_plane(session, read_timeout_s=read_timeout_s)
@@ -156,19 +156,19 @@ class World:
         self.admin("POST", "faults", fault)
 
     def status(self, env_name: str) -> dict[str, Any]:
-        """What ``local status`` says of an environment; the daemon writes it down twice a second."""
+        """Return the ``local status`` of an environment; the daemon records it twice a second."""
         return dict(lifecycle.status(self.folder)["environments"][env_name])
 
     @contextlib.contextmanager
     def metadata(self, env_name: str) -> Iterator[Any]:
-        """A cursor in an environment's metadata database, for what no API shows."""
+        """Return a cursor for an environment's metadata database, for what no API shows."""
         scheduler = psutil.Process(self.status(env_name)["pids"]["scheduler"])
         url = scheduler.environ()["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"].replace("+psycopg2", "")
         with contextlib.closing(psycopg2.connect(url)) as connection, connection, connection.cursor() as cursor:
             yield cursor
 
     def copy_tables(self, env_name: str, folder: Path) -> None:
-        """Write all tables of an environment as text: PostgreSQL compresses long values in its own files."""
+        """Write all tables of an environment as plain text: PostgreSQL compresses long values in its own files."""
         folder.mkdir(exist_ok=True)
         with self.metadata(env_name) as cursor:
             cursor.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
@@ -177,7 +177,7 @@ class World:
                     cursor.copy_expert(f'COPY "{table}" TO STDOUT', file)
 
     def runs_asked_by(self, env_name: str, dag_id: str, run_id: str) -> list[dict[str, Any]]:
-        """Every run of a DAG whose conf names the run that asked for it, read page by page without our own lists."""
+        """Return every run of a DAG whose conf names the requesting run, read page by page without our own lists."""
         reader = self.environment(env_name, "web_session")
         found: list[dict[str, Any]] = []
         offset = 0
@@ -208,7 +208,7 @@ class World:
 
 
 def interpreters() -> dict[str, str]:
-    """Airflow version -> interpreter, oldest first: those of AIRFLOW_MWAA_TEST_PYTHONS, else the running one."""
+    """Airflow version -> interpreter, oldest first: those of AIRFLOW_MWAA_TEST_PYTHONS, or the running one."""
     given = dict(
         entry.split("=", 1) for entry in filter(None, os.environ.get("AIRFLOW_MWAA_TEST_PYTHONS", "").split(os.pathsep))
     )
@@ -218,12 +218,12 @@ def interpreters() -> dict[str, str]:
 
 
 def environment_name(version: str) -> str:
-    """Environment names take no dots: ``airflow-2-10-3``."""
+    """Environment names cannot contain dots: ``airflow-2-10-3``."""
     return f"airflow-{version.replace('.', '-')}"
 
 
 def has_invoke_rest_api(python: str) -> bool:
-    """Tell whether the boto3 beside an interpreter can call InvokeRestApi."""
+    """Return whether the boto3 of an interpreter supports InvokeRestApi."""
     botocore = interpreter.inspect(python).botocore
     return botocore is not None and any(
         b'"InvokeRestApi"' in (gzip.decompress(content) if path.suffix == ".gz" else content)
@@ -233,7 +233,7 @@ def has_invoke_rest_api(python: str) -> bool:
 
 
 def with_our_imports(source: str) -> str:
-    """Change the import lines of a DAG that was written for the amazon provider, and nothing else."""
+    """Change only the import lines of a DAG that was written for the amazon provider."""
     for kind in ("operators", "sensors"):
         theirs, ours = f"airflow.providers.amazon.aws.{kind}.mwaa", f"airflow_mwaa_provider.{kind}.dag_run"
         assert f"from {theirs} import" in source
@@ -243,7 +243,7 @@ def with_our_imports(source: str) -> str:
 
 @contextlib.contextmanager
 def started(pythons: Mapping[str, str]) -> Iterator[World]:
-    """A local MWAA with an environment for each version; in the end nothing of it is left."""
+    """A local MWAA with an environment for each version; removed completely in the end."""
     folder = Path(tempfile.mkdtemp(prefix="mwaa-"))
     dags = folder / "dags"
     for source in DAG_FOLDERS:
@@ -283,7 +283,7 @@ def started(pythons: Mapping[str, str]) -> Iterator[World]:
 
 
 def _wheels(folder: Path) -> Path:
-    """Make a folder with a boto3 that tasks in virtual environments install, where no package index is asked."""
+    """Create a folder with a boto3 that tasks in virtual environments install without a package index."""
     folder.mkdir()
     about = "boto3-1.99.0.dist-info"
     with zipfile.ZipFile(folder / "boto3-1.99.0-py3-none-any.whl", "w") as wheel:
@@ -297,7 +297,7 @@ def _wheels(folder: Path) -> Path:
 
 
 def until(condition: Callable[[], bool], *, timeout_s: float, what: str) -> None:
-    """Wait for something that another process does."""
+    """Wait for an action of another process."""
     deadline = time.monotonic() + timeout_s
     while not condition():
         if time.monotonic() > deadline:

@@ -30,7 +30,7 @@ COMMAND = (sys.executable, "-m", "airflow_mwaa_provider.cli.main", "local")
 
 
 class Local:
-    """The command ``airflow-mwaa local`` on one folder."""
+    """The command ``airflow-mwaa local`` for one folder."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -59,7 +59,7 @@ class Local:
         return json.loads(self.run("status", "--output", "json").stdout)
 
     def variables(self):
-        """What ``eval "$(airflow-mwaa local env)"`` sets, read as a shell reads it."""
+        """Return what ``eval "$(airflow-mwaa local env)"`` sets, parsed as by a shell."""
         lines = self.run("env").stdout.splitlines()
         return dict(shlex.split(line.removeprefix("export "))[0].split("=", 1) for line in lines)
 
@@ -70,7 +70,7 @@ class Local:
         return processes.find(self.folder)
 
     def commands(self):
-        """The command lines of all its processes, of which any may just be ending."""
+        """Return the command lines of all its processes, any of which may be ending."""
         lines = []
         for process in self.processes():
             with contextlib.suppress(psutil.Error):
@@ -80,7 +80,7 @@ class Local:
 
 @pytest.fixture
 def local(tmp_path):
-    """A local MWAA that isn't started; whatever becomes of it, nothing of it is left."""
+    """A local MWAA that is not started, and is always removed completely."""
     local = Local(tmp_path / "state")
     yield local
     processes.end_all(local.folder)
@@ -117,13 +117,13 @@ def aws(running):
 
 @pytest.fixture(scope="session")
 def rest(running, aws):
-    """Call Airflow's REST API with a web session, which every boto3 can begin."""
+    """Call Airflow's REST API with a web session, which every boto3 can open."""
     variables = running.variables()
     major = running.status()["environments"]["source"]["airflow_version"].split(".")[0]
     token = aws("mwaa").create_web_login_token(Name="source")
     host = f"https://{token['WebServerHostname']}"
     with requests.Session() as session:
-        session.trust_env = False  # a REQUESTS_CA_BUNDLE of this shell would beat ours
+        session.trust_env = False  # a REQUESTS_CA_BUNDLE of this shell would override ours
         session.verify = variables["AWS_CA_BUNDLE"]
         path = "/pluginsv2/aws_mwaa/login" if major == "3" else "/aws_mwaa/login"
         session.post(host + path, data={"token": token["WebToken"]}, timeout=30).raise_for_status()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A proxy as companies have them, which reaches nothing on the machine of whoever asks it."""
+"""A proxy as in companies, which cannot reach its client's own machine."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 
 class RefusingProxy:
-    """A real proxy that refuses everything, and remembers what it was asked for."""
+    """A real proxy that rejects everything, and records the requests."""
 
     def __init__(self) -> None:
         self.asked = asked = list[str]()
@@ -29,7 +29,7 @@ class RefusingProxy:
 
     @property
     def variables(self) -> dict[str, str]:
-        """What a shell has that is to use it for everything."""
+        """Return the variables of a shell that uses it for everything."""
         url = f"http://127.0.0.1:{self._server.server_port}"
         names = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
         without_exceptions = {"NO_PROXY": "", "no_proxy": ""}

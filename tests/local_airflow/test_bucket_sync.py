@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""DAG files travel from the bucket into the folder."""
+"""DAG files are copied from the bucket to the folder."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_a_file_becomes_a_folder_and_back(s3, sync, mirror):
 
 
 def test_many_files_come_in_pages(s3, sync, mirror):
-    page = 10 if hasattr(moto.settings, "get_s3_default_max_keys") else 1000  # before moto 5.0.9 it is as in AWS
+    page = 10 if hasattr(moto.settings, "get_s3_default_max_keys") else 1000  # before moto 5.0.9 as in AWS
     for number in range(page + 15):
         s3.put_object(Bucket=mirror.bucket, Key=f"dags/{number}.py", Body=str(number).encode())
     first = s3.list_objects_v2(Bucket=mirror.bucket)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The commands, as far as they go without starting anything."""
+"""The commands, as far as they work without starting anything."""
 
 from __future__ import annotations
 

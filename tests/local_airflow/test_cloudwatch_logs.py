@@ -25,7 +25,7 @@ def logs(aws):
 
 @pytest.fixture(scope="module")
 def is_airflow_3(running, rest):
-    """Is it Airflow 3? Its DAG has run once by then."""
+    """Return whether it is Airflow 3, after its DAG has run once."""
     wait_for_dag(rest, "hello")
     is_3 = running.status()["environments"]["source"]["airflow_version"].startswith("3")
     body = {"dag_run_id": RUN_ID, "conf": {"a": "b"}, **({"logical_date": None} if is_3 else {})}
@@ -34,7 +34,7 @@ def is_airflow_3(running, rest):
 
 
 def found(logs, kind, pattern, **more):
-    """Search a group, as ``aws logs tail`` does, until something is found, at most 60 s long."""
+    """Search a group, as ``aws logs tail`` does, until something is found, for at most 60 s."""
     deadline = time.monotonic() + 60
     while True:
         events = logs.filter_log_events(
@@ -74,5 +74,5 @@ def test_each_component_has_its_stream(logs, is_airflow_3):
     }
     for (kind, text), stream in expected.items():
         names = {event["logStreamName"] for event in found(logs, kind, text)}
-        # More than one where a test before has killed the component, or brought another DAG file.
+        # More than one if an earlier test killed the component, or added a DAG file.
         assert any(re.fullmatch(stream, name) for name in names), (kind, text, names)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The demo, as scripts/demo runs it: ends by itself, tells the result, and leaves no process."""
+"""The demo, run as by scripts/demo: it ends, shows the result, and leaves no process."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The copies of an environment's files, out of a real bucket with versions."""
+"""The copies of an environment's files, from a real bucket with versions."""
 
 from __future__ import annotations
 

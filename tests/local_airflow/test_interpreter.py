@@ -19,7 +19,7 @@ from airflow_mwaa_provider.local.machine.process_environment import clean_python
 
 @pytest.fixture
 def pretend(tmp_path):
-    """Return a function that makes an "interpreter" which tells given facts of itself."""
+    """Return a function that creates an "interpreter" that reports given facts."""
 
     def make(**facts):
         told = {"python": "3.12.1", "prefix": "/p", "airflow": "3.3.1", "fab": "3.8.0"}

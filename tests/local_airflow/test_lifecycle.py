@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Starting and stopping with a real Airflow, and all the ways in which that can go wrong."""
+"""Starting and stopping with a real Airflow, and all the ways that this can fail."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_a_killed_start_is_cleared_away_by_down(local):
 
 
 def test_an_airflow_that_does_not_start(local, tmp_path):
-    # An interpreter that tells the truth about its Airflow, but can't import it.
+    # An interpreter that correctly reports its Airflow, but cannot import it.
     broken = tmp_path / "python"
     broken.write_text(f'#!/bin/sh\nAIRFLOW_CONFIG=/no/such/folder/x exec "{sys.executable}" "$@"\n')
     broken.chmod(0o755)
@@ -121,7 +121,7 @@ def test_the_processes_of_an_environment_and_nobody_else_have_mwaas_path(running
     theirs |= {pid for pid, command in running.commands() if "cli_server" in command}
     assert len(theirs) > 3
     for pid in theirs:
-        # Any may be replaced just now, by another test.
+        # Another test may be replacing any of them.
         with contextlib.suppress(FileNotFoundError, psutil.NoSuchProcess):
             assert Path(f"/proc/{pid}/root{MWAA_HOME}").samefile(home), psutil.Process(pid).cmdline()
             assert home_of(pid) == MWAA_HOME
@@ -132,7 +132,7 @@ def test_the_processes_of_an_environment_and_nobody_else_have_mwaas_path(running
 
 
 def test_boto3_needs_no_more_than_what_env_exports(running):
-    """The one of the 2.10.3 image does not heed AWS_DISABLE_HOST_PREFIX_INJECTION."""
+    """That of the 2.10.3 image ignores AWS_DISABLE_HOST_PREFIX_INJECTION."""
     program = "import boto3; print(boto3.client('mwaa').list_environments()['Environments'])"
     variables = {**os.environ, **running.variables(), "NO_PROXY": "*"}
     result = subprocess.run(
@@ -244,7 +244,7 @@ def test_a_component_that_dies_is_started_again(running):
     wait_for(lambda: source()["pids"].get("triggerer") not in (before, None))
     assert source()["restarts"]["triggerer"] == ended + 1
     log = (running.folder / "daemon.log").read_text()
-    # 128 where the interpreter that had started it was killed by another test before: it alone knows the signal.
+    # 128 if another test killed the interpreter that started it, because only that knows the signal.
     assert re.search("environment source: triggerer ended with status (137|128) ", log)
 
 
@@ -278,7 +278,7 @@ def test_a_second_start_keeps_everything_and_is_quicker(local, tmp_path):
     # Crash it as badly as possible.
     os.kill(local.status()["pid"], signal.SIGKILL)
     wait_for(lambda: not local.status()["running"])
-    # This time on a system that refuses mount namespaces, as containers do.
+    # This time on a system that denies mount namespaces, as in containers.
     second = local.run("up", "-e", "source", before=drop_the_right_to_mount)
     assert second.returncode == 0, second.stderr
     if os.geteuid() == 0:
@@ -286,7 +286,7 @@ def test_a_second_start_keeps_everything_and_is_quicker(local, tmp_path):
         assert f"DAGs cannot use /usr/local/airflow: {why}. Use $AIRFLOW_HOME.\n" in second.stdout
         home = str(local.environment("source").airflow_home)
         assert {home_of(pid) for pid in local.status()["environments"]["source"]["pids"].values()} == {home}
-        # Airflow has written its paths into it at the first start; in comments it shows options with examples.
+        # Airflow wrote its paths into it at the first start; comments show options with examples.
         lines = (local.environment("source").airflow_home / "airflow.cfg").read_text().splitlines()
         assert [line for line in lines if MWAA_HOME in line and not line.startswith("#")] == []
         assert Path(MWAA_HOME).exists() == had_a_folder, "made by an Airflow that was not to know of it"

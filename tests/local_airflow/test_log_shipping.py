@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Log files on their way into a real moto's CloudWatch Logs, without an Airflow."""
+"""Log files are shipped to a real moto's CloudWatch Logs, without an Airflow."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def write(folder, path, text):
 
 
 def messages(logs, kind, **more):
-    """All messages of a group, by stream."""
+    """Return all messages of a group, by stream."""
     found = {}
     pages = logs.get_paginator("filter_log_events").paginate(logGroupName=f"airflow-one-{kind}", **more)
     for page in pages:
@@ -249,7 +249,7 @@ assert users == 4_000 and 750 <= kept <= 1_200 and len(events) == users + kept, 
 
 
 def test_moto_frees_what_it_forgets_and_leaves_other_groups_alone():
-    # In a process of its own: it changes moto for good.
+    # In a separate process, because it changes moto permanently.
     subprocess.run([sys.executable, "-c", BOUNDED], check=True, timeout=60)
 
 

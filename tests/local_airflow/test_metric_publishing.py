@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Metrics of environments on their way: StatsD over UDP, processes of this machine, a real moto's CloudWatch."""
+"""Metrics of environments are published: StatsD over UDP, processes of this machine, a real moto's CloudWatch."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_statsd_is_heard_on_loopback():
         while not (found := listener.totals.take()):
             await asyncio.sleep(0.01)
         listener.close()
-        await asyncio.sleep(0)  # in which the socket is closed
+        await asyncio.sleep(0)  # the socket is closed here
         return found
 
     assert asyncio.run(asyncio.wait_for(heard(), 10)) == {("a", Kind.COUNTER): Series(1, 1.0, 1.0, 1.0)}
@@ -186,7 +186,7 @@ child.kill(); child.wait()
 
 @pytest.fixture
 def scheduler():
-    """A process that stands for a scheduler; its child, for a worker, uses half a second of a processor."""
+    """A process in place of a scheduler; its child, in place of a worker, uses half a second of CPU time."""
     process = subprocess.Popen([sys.executable, "-c", WORKS], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     process.stdout.readline()
     yield process
@@ -234,7 +234,7 @@ def test_an_environment_is_measured():
 
 @pytest.fixture
 def backend(monkeypatch):
-    """moto's CloudWatch with what the local MWAA changes of it."""
+    """moto's CloudWatch with the local MWAA's changes."""
     for name in ("put_metric_data", "get_metric_data", "get_filtered_metrics"):
         monkeypatch.setattr(CloudWatchBackend, name, getattr(CloudWatchBackend, name))
     moto_program.bound_metrics()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""MWAA's path of AIRFLOW_HOME, in real mount namespaces."""
+"""MWAA's AIRFLOW_HOME path, in real mount namespaces."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def names_in(folder: str) -> list[str]:
 
 
 def dropped_capability() -> None:
-    """As root in a container: without CAP_SYS_ADMIN, and so without mounts of its own."""
+    """As root in a container, without CAP_SYS_ADMIN and so without private mounts."""
     drop_from_bounding_set, sys_admin = 24, 21
     assert ctypes.CDLL(None).prctl(drop_from_bounding_set, sys_admin, 0, 0, 0) == 0
 
@@ -85,7 +85,7 @@ def test_the_command_finds_its_folder_and_is_otherwise_as_anywhere(home: Airflow
 def test_two_at_once_have_each_their_own_and_this_machine_has_none(tmp_path: Path) -> None:
     before = names_in("/usr/local")
     homes = [made(tmp_path / name, name) for name in ("one", "two")]
-    # Each looks when both are in, and a process that it starts looks.
+    # Each checks when both are inside, and so does a process that it starts.
     look = 'echo in; read line; sh -c "cat /usr/local/airflow/dags/data.txt"'
     running = [
         subprocess.Popen(
@@ -172,7 +172,7 @@ def test_a_folder_of_this_machines_own_is_not_hidden(tmp_path: Path, monkeypatch
 
 
 def test_an_empty_folder_of_this_machine_is_covered(home: AirflowHome) -> None:
-    # In a namespace of its own, so that nothing is made on this machine: what has the folder already is one of ours.
+    # In a separate namespace, so that nothing is created on this machine: only one of ours has the folder already.
     inner = AirflowHome(home.folder / "dags", is_at_mwaas_path=True)
     done = subprocess.run(
         home.command([*inner.command(["/bin/cat", f"{MWAA_HOME}/data.txt"])]),

@@ -24,7 +24,7 @@ print(json.dumps([upper.VERSION, lower.VERSION, sys.prefix, metadata.version("up
 
 
 def make_wheel(folder, name, version, requires=(), command=None):
-    """Write the smallest wheel there is: a module that knows its version, and a command."""
+    """Write a minimal wheel: a module with its version, and a command."""
     info = f"{name}-{version}.dist-info"
     metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
     files = {
@@ -51,7 +51,7 @@ def wheels(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory, wheels):
-    """The interpreter that a user gives: a virtual environment with three packages, one of them a folder's."""
+    """A user's interpreter: a virtual environment with three packages, one of them editable."""
     folder = tmp_path_factory.mktemp("base") / "venv"
     subprocess.run([sys.executable, "-m", "venv", folder], check=True)
     python = folder / "bin" / "python"
@@ -69,7 +69,7 @@ def home(tmp_path):
 
 @pytest.fixture
 def install(base, home, wheels, tmp_path):
-    """Install requirements into a fresh overlay; the answer is (error, log)."""
+    """Install requirements into a fresh overlay; return (error, log)."""
     folder = tmp_path / "overlay"
 
     def install(text):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What plugins.zip may hold, and what becomes of it."""
+"""What plugins.zip may contain, and how it is unpacked."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.once
 
 @pytest.fixture
 def archive(tmp_path):
-    """Make an archive of ``(name or ZipInfo, text)`` entries."""
+    """Create an archive of ``(name or ZipInfo, text)`` entries."""
 
     def make(*entries):
         path = tmp_path / "plugins.zip"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an environment's Airflow is started with, short of starting it."""
+"""What an environment's Airflow is started with, without starting it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def folder(tmp_path):
 
 @pytest.fixture
 def prepare(folder):
-    """Prepare with copies of these files, by kind; the answer is what to start with, and what it said."""
+    """Prepare with copies of these files, by kind; return what to start with, and the messages."""
 
     def prepare(**files):
         found = {}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Processes are found and ended, whatever they do."""
+"""Processes are found and ended, regardless of what they do."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import pytest
 from airflow_mwaa_provider.local.errors import LocalMwaaError
 from airflow_mwaa_provider.local.machine import processes
 
-# Ignores SIGTERM, and starts a process in another session that ignores it, too.
+# Ignores SIGTERM, and starts a process in another session that also ignores it.
 STUBBORN = """
 import os, signal, sys, time
 signal.signal(signal.SIGTERM, signal.SIG_IGN)

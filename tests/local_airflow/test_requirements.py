@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What pip is given: paths, constraints, variables."""
+"""What is passed to pip: paths, constraints, variables."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.airflow
 
 @pytest.fixture(scope="module")
 def warm(running, aws):
-    """Run a command on the environment's CLI endpoint; the answer is (HTTP status, stdout, stderr)."""
+    """Run a command on the environment's CLI endpoint; return (HTTP status, stdout, stderr)."""
     mwaa = aws("mwaa")
 
     def run(command):
@@ -50,7 +50,7 @@ def warm(running, aws):
 
 @pytest.fixture(scope="module")
 def cold(running):
-    """Run ``airflow`` anew, with the variables and the paths that a component of the environment has."""
+    """Run ``airflow`` in a new process, with the variables and paths of a component of the environment."""
     now = running.status()
     variables = psutil.Process(now["environments"]["source"]["pids"]["scheduler"]).environ()
     home = AirflowHome(running.environment("source").airflow_home, now["mwaa_paths"])
@@ -85,7 +85,7 @@ def test_variables(warm, cold):
 
 def test_dags_are_listed_alike(warm, cold, rest):
     wait_for_dag(rest, "hello")
-    # A cold command may log warnings of its imports to stdout, which the warm interpreter did long ago.
+    # A cold command may log import warnings to stdout, which the warm interpreter logged earlier.
     assert warm("dags list -o json")[1].splitlines()[-1] == cold("dags", "list", "-o", "json").stdout.splitlines()[-1]
 
 
@@ -97,7 +97,7 @@ def test_a_usage_error(warm, cold):
 
 
 def test_commands_are_quick(running, warm):
-    """Each is a child of an interpreter that has imported Airflow: a cold one takes 3-6 s, most of it imports."""
+    """Each is a child of an interpreter that has imported Airflow: a cold one takes 3-6 s, mostly for imports."""
     interpreter = psutil.Process(min(pid for pid, command in running.commands() if "cli_server" in command))
     imported_in = interpreter.cpu_times()
     warm("variables set quick 1")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Startup scripts in a real bash: what they leave, and how they may end."""
+"""Startup scripts in a real bash: what they export, and how they may end."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def home(tmp_path):
 
 @pytest.fixture
 def run(home, tmp_path):
-    """Run a script as a component of an environment; the answer is what it exported."""
+    """Run a script as a component of an environment; return what it exported."""
 
     def run(text, component=Component.WORKER, **variables):
         path = home / "startup.sh"

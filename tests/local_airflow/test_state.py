@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The folder that holds all state."""
+"""The folder that contains all state."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_create_and_purge(tmp_path):
     folder.create()
     folder.environment("source").create()
     assert folder.environment("source").dags.is_dir()
-    assert folder.path.stat().st_mode & 0o066 == 0  # nobody else can list or write it
+    assert folder.path.stat().st_mode & 0o066 == 0  # no other user can list or write it
     folder.purge()
     assert not folder.path.exists()
     folder.purge()

@@ -130,12 +130,12 @@ def test_metrics_of_all_tasks_are_one():
 
 
 NEVER = {
-    # What no Airflow from 2.8 on sends.
+    # Not sent by any Airflow from 2.8 on.
     *("TasksPending", "ExceptionFailures", "ExecutedTasks", "InfraFailures", "LoadedTasks"),
     *("PokedExceptions", "PokedSuccess", "PokedTasks"),
-    # Of Celery, which is not the executor here.
+    # Sent by Celery, which is not the executor here.
     *("FailedCeleryTaskExecution", "TaskTimeoutError"),
-    # Open slots under a name that says failures: the guide's row is taken for a slip.
+    # Open slots under a name for failures: the guide's row is probably a mistake.
     "PoolFailures",
 }
 

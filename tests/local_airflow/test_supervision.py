@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A process that ends is started again: at once if that is rare, ever later if it keeps happening."""
+"""A process that ends is restarted: at once if this is rare, after increasing delays if it keeps happening."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Ends:
 
 
 class Scenario:
-    """Processes that live as long as given; ``None`` is one that can't be started."""
+    """Processes with given lifetimes; ``None`` is one that cannot be started."""
 
     def __init__(self, *lives_s):
         self.now = 0.0

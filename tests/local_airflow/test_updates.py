@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Updates of an environment whose Airflow is at work."""
+"""Updates of an environment whose Airflow is working."""
 
 from __future__ import annotations
 

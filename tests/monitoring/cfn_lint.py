@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What cfn-lint says of a CloudFormation template."""
+"""Run cfn-lint on a CloudFormation template."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 
 def complaints(template: dict[str, Any], folder: Path) -> str:
-    """Return all that it says; nothing if the template is right."""
+    """Return all of its findings; none if the template is valid."""
     path = folder / "template.json"
     path.write_text(json.dumps(template), encoding="utf-8")
     done = subprocess.run(

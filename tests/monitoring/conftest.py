@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""CloudWatch by moto over HTTP, whose requests are kept and can be made to fail."""
+"""moto's CloudWatch over HTTP, which records requests and can be made to fail."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from airflow_mwaa_provider.local.aws.cloudwatch_checks import check
 
 @dataclass(frozen=True)
 class Sent:
-    """A request as it came."""
+    """A request as received."""
 
     body: bytes
     is_compressed: bool
@@ -41,7 +41,7 @@ class Sent:
 
     @property
     def values(self) -> list[float]:
-        """What it has as values of a metric."""
+        """Return its values of a metric."""
         if self.plain.startswith(b"{"):
             return [value for entry in json.loads(self.plain)["MetricData"] for value in entry["Values"]]
         return [float(value) for name, value in parse_qsl(self.plain.decode()) if ".Values.member." in name]
@@ -62,14 +62,14 @@ def _refusal(environ: Mapping[str, str], plain: bytes) -> web.Response | None:
 
 
 class CloudWatchService:
-    """The service as AWS would be: what it was sent is kept, and what it answers can be chosen.
+    """The service as on AWS, which records what it is sent and can return chosen answers.
 
-    Bodies are decompressed before moto, which in its older releases cannot read them, and what the local MWAA refuses
-    of them is refused.
+    Bodies are decompressed for moto, whose older releases cannot read them, and what the local MWAA rejects is
+    rejected.
 
-    :param fault: is asked with the number of a request, from 1; what it returns, a status, a code and whether the
-        request is taken all the same, is answered instead. ``None`` as the status cuts the connection; the code
-        ``"page"`` answers as a proxy does, and ``"taken"`` as the service does, without moto, which is slow.
+    :param fault: called with the number of a request, from 1; returns a status, a code and whether the request still
+        takes effect, which is answered instead. ``None`` as the status closes the connection; the code ``"page"``
+        answers like a proxy, and ``"taken"`` like the service, without moto, which is slow.
     """
 
     def __init__(self) -> None:
@@ -138,7 +138,7 @@ _TAKEN = b"""<PutMetricDataResponse xmlns="http://monitoring.amazonaws.com/doc/2
 
 
 def _put_metric_data(response: CloudWatchResponse) -> Any:
-    """moto's, but for reading a form: older releases take minutes for one of 1,000 metrics."""
+    """moto's, except for parsing a form: older releases take minutes for one of 1,000 metrics."""
     prefix = "MetricData.member."
     if not any(key.startswith(prefix) for key in response.querystring):
         return _PUT_METRIC_DATA(response)
@@ -172,7 +172,7 @@ _PUT_METRIC_DATA: Any = CloudWatchResponse.put_metric_data
 
 class _Silent(WSGIRequestHandler):
     def log(self, *arguments: object) -> None:
-        """Leave the output to the tests."""
+        """Keep the tests' output clean."""
 
 
 @pytest.fixture(scope="session")
@@ -185,7 +185,7 @@ def running_cloudwatch() -> Iterator[CloudWatchService]:
 
 @pytest.fixture
 def cloudwatch(running_cloudwatch: CloudWatchService, monkeypatch: pytest.MonkeyPatch) -> CloudWatchService:
-    """The service without faults, and a process that is told where it is. Each test takes a namespace of its own."""
+    """The service without faults, and a process configured to use it. Each test uses its own namespace."""
     running_cloudwatch.fault = None
     running_cloudwatch.sent.clear()
     for name, value in {

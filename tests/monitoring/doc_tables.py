@@ -13,7 +13,7 @@ def row(*cells: str) -> str:
 
 
 def rows(page: str) -> list[str]:
-    """Return the rows of a page's tables, their headings left out."""
+    """Return the rows of a page's tables, without headings."""
     lines = (DOCS / page).read_text(encoding="utf-8").splitlines()
     return [
         line

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A task in a process of its own, for tests: what it does is Python code, and what it was measured at is printed."""
+"""A task in a separate process, for tests: it runs given Python code, and its measurements are printed."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Alarms look at metrics that there are, as AWS recommends where it does, and CloudWatch can take them."""
+"""Alarms use existing metrics, follow AWS's recommendations if there are any, and are valid for CloudWatch."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ RECOMMENDED = {
     "database-cpu": ("CPUUtilization", "Average", "GreaterThanThreshold", 95, 3),
     "database-memory": ("FreeableMemory", "Average", "LessThanThreshold", 536_870_912, 3),
 }
-"""What AWS recommends, by our names: metric, statistic, comparison, threshold, periods of 300 seconds."""
+"""AWS's recommendations, by our names: metric, statistic, comparison, threshold, periods of 300 seconds."""
 
 
 def by_key(*env_names: str, **given: Any) -> dict[str, dict[str, Any]]:

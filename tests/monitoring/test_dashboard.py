@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A dashboard has a body that AWS's own page describes, and shows only metrics that there are.
+"""A dashboard's body follows AWS's own description, and shows only existing metrics.
 
-cfn-lint and moto take any body, so the page on its structure is a schema here, which malformed bodies fail.
+cfn-lint and moto accept any body, so the page on its structure is a schema here, which malformed bodies fail.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def graphs(body: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def metrics_on(body: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, str]]]:
-    """Return namespace, name and dimensions of all that is shown; of a search, a dimension's value is its name."""
+    """Return namespace, name and dimensions of all shown metrics; in a search, a dimension's value is its name."""
     for graph in graphs(body):
         for line in graph["metrics"]:
             if len(line) > 1:
@@ -133,7 +133,7 @@ def test_a_malformed_body_fails_the_schema(what: str) -> None:
 
 
 def own_dimensions(name: str) -> set[str]:
-    """The dimensions that one of this package's operators publishes a metric with."""
+    """The dimensions with which an operator of this package publishes a metric."""
     if name in WORKER_METRICS:
         [metric] = Measured({name: 1.0}, {}).metrics("prod", "host")
     elif name in METADATA_METRICS:

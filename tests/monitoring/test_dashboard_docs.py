@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the docs say of the alarms is what the package has."""
+"""The docs describe the alarms that the package has."""
 
 from __future__ import annotations
 

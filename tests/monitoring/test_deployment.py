@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Against CloudWatch by moto over HTTP: applied twice nothing is written, deleted nothing is left, others' are safe."""
+"""With moto's CloudWatch: applying twice writes nothing, deleting leaves nothing, and others' are not touched."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ WRITES = {"PutDashboard", "DeleteDashboards", "PutMetricAlarm", "DeleteAlarms"}
 
 
 class Recorded:
-    """boto3's client, and what was called with it."""
+    """boto3's client, and its calls."""
 
     def __init__(self, client: Any) -> None:
         self.client = client
@@ -32,7 +32,7 @@ class Recorded:
         self.called.append(model.name)
 
     def writes(self) -> list[str]:
-        """Return the calls that write since the last time."""
+        """Return the writing calls since the last time."""
         found = [name for name in self.called if name in WRITES]
         self.called.clear()
         return found
@@ -215,7 +215,7 @@ def test_a_deleted_dashboard_leaves_nothing(recorded: Recorded) -> None:
     there.apply(change)
     assert recorded.client.list_dashboards()["DashboardEntries"] == []
     assert there.deletion() == []
-    there.apply(change)  # someone else was quicker
+    there.apply(change)  # someone else was faster
 
 
 def test_a_dashboard_of_other_hands_is_neither_written_over_nor_deleted(recorded: Recorded) -> None:
@@ -257,7 +257,7 @@ def test_a_name_that_others_environments_have_too_is_no_permission(recorded: Rec
     with pytest.raises(MwaaInputError, match="shows other environments than prod-eu"):
         there.deletion()
     assert DashboardDeployment(recorded.client, name, ["prod", "eu"]).deletion() == [Change(name, Action.DELETE)]
-    # Of a dashboard that is named, the environments can change.
+    # The environments of a named dashboard can change.
     assert DashboardDeployment(recorded.client, name).plan(dashboard.build(["prod"], "eu-west-1")).action is (
         Action.UPDATE
     )
@@ -279,7 +279,7 @@ def test_what_somebody_has_added_to_an_alarm_is_a_difference(recorded: Recorded,
 
 
 class Answering:
-    """A client of CloudWatch whose answers are given."""
+    """A CloudWatch client with given answers."""
 
     def __init__(self, **answers: Any) -> None:
         self._answers = answers

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The metrics of MWAA are those of the user guide's tables, and the docs have them as the package does."""
+"""The metrics of MWAA are those of the user guide's tables, and the docs agree with the package."""
 
 from __future__ import annotations
 

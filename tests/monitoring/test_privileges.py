@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which log lines tell of a change of privileges: lines as Airflow 2 and 3 wrote them, and such as only look so."""
+"""Which log lines report a change of privileges: lines of Airflow 2 and 3, and lines that only look similar."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ def test_a_line_that_only_looks_so(line: str) -> None:
 
 
 def _terms() -> list[str]:
-    """The optional terms of a pattern, by CloudWatch Logs' syntax: a line matches if it has one of them."""
+    """Return the optional terms of a CloudWatch Logs pattern: a line matches if it has one of them."""
     assert re.fullmatch(r'\?"[^"]+"(?: \?"[^"]+")*', FILTER_PATTERN)
     assert len(FILTER_PATTERN) <= 1024
     return re.findall(r'\?"([^"]+)"', FILTER_PATTERN)
@@ -156,7 +156,7 @@ def test_the_guides_query_finds_no_more() -> None:
 
 
 class _Logs:
-    """A client of CloudWatch Logs with pages, some of them empty."""
+    """A CloudWatch Logs client with pages, some of them empty."""
 
     meta = mock.Mock()
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Metrics arrive as they were given, in as few requests as can be, or are refused before the first."""
+"""Metrics arrive unchanged, in as few requests as possible, or are refused before the first request."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def _namespace() -> str:
 
 
 def _generated(series: int, minutes: int, chance: random.Random) -> list[Metric]:
-    """Metrics of every form: series of their own name, unit and dimensions, each with a number a minute."""
+    """Metrics of every form: series with their own name, unit and dimensions, each with one number per minute."""
     found = []
     for each in range(series):
         dimensions = {"Number": str(each)}
@@ -64,7 +64,7 @@ def _numbers(chance: random.Random) -> dict[str, Any]:
 
 
 def _expected(metric: Metric) -> tuple[float, float, float, float]:
-    """Sample count, sum, least and greatest value, by other arithmetic than the code's."""
+    """Return sample count, sum, minimum and maximum, computed differently from the code."""
     if metric.statistics is not None:
         assert isinstance(metric.statistics, StatisticSet)
         given = metric.statistics
@@ -77,7 +77,7 @@ def _expected(metric: Metric) -> tuple[float, float, float, float]:
 
 
 def test_generated_metrics_are_read_back_equal(cloudwatch: CloudWatchService) -> None:
-    """2,000 of them (10,000 with --full), by get_metric_data: in value, unit, dimensions and time; compressed."""
+    """2,000 of them (10,000 with --full), compressed; get_metric_data returns value, unit, dimensions and time."""
     namespace = _namespace()
     metrics = _generated(50 if FULL else 10, 200, random.Random(seeds.of_the_day()))
     requests = put_metrics(cloudwatch.client(), namespace, metrics, policy=ONCE)
@@ -96,7 +96,7 @@ def test_generated_metrics_are_read_back_equal(cloudwatch: CloudWatchService) ->
 
 
 def _read_back(client: Any, namespace: str, series: list[Metric]) -> dict[datetime, tuple[float, ...]]:
-    """By minute: what get_metric_data has of a series under its unit and dimensions."""
+    """Return get_metric_data's values of a series with its unit and dimensions, by minute."""
     begin, end = (choose(metric.timestamp for metric in series) for choose in (min, max))  # type: ignore[type-var]
     assert isinstance(begin, datetime)
     assert isinstance(end, datetime)
@@ -108,7 +108,7 @@ def _read_back(client: Any, namespace: str, series: list[Metric]) -> dict[dateti
         MetricDataQueries=[
             {
                 "Id": each.lower(),
-                "Label": "-",  # older motos answer with the metric's name, unescaped
+                "Label": "-",  # older releases of moto return the metric's name, unescaped
                 "MetricStat": {"Metric": which, "Period": 60, "Stat": each, "Unit": metric.unit},
             }
             for each in statistics
@@ -176,7 +176,7 @@ def test_more_values_than_an_entry_takes_are_divided(cloudwatch: CloudWatchServi
 
 
 def _named_percent(number: int) -> Metric:
-    """Names that grow threefold when they are encoded, 30 dimensions, 150 values: the worst of each kind."""
+    """Names that triple in size when encoded, 30 dimensions, 150 values: the worst of each kind."""
     dimensions = {f"{each:02}{'%' * 100}": '/"' * 100 for each in range(30)}
     return Metric("n" * 255, values=[number + each / 3 for each in range(150)], dimensions=dimensions)
 
@@ -210,7 +210,7 @@ def test_a_thousand_metrics_with_six_dimensions_are_one_request(cloudwatch: Clou
 
 
 def test_a_metric_is_never_sent_in_part(cloudwatch: CloudWatchService) -> None:
-    """What is said not to be sent is sent again, and then everything is there once."""
+    """What was reported as not sent is sent again; then everything exists once."""
     namespace = _namespace()
     cloudwatch.fault = lambda number: (403, "AccessDenied", False) if number == 2 else None
     metrics = [Metric("m", float(number), timestamp=NOW) for number in range(999)]
@@ -336,7 +336,7 @@ def test_what_was_throttled_is_repeated(cloudwatch: CloudWatchService) -> None:
     ("status", "code"), [(None, ""), (500, "InternalServiceFault"), (502, ""), (502, "page"), (200, "page")]
 )
 def test_what_may_have_been_taken_is_counted_once(cloudwatch: CloudWatchService, status: int | None, code: str) -> None:
-    """The answer to the second of three requests is lost, after CloudWatch has taken it."""
+    """The answer to the second of three requests is lost after CloudWatch has accepted it."""
     namespace = _namespace()
     cloudwatch.fault = lambda number: (status, code, True) if number == 2 else None
     metrics = [Metric("m", float(number), timestamp=NOW) for number in range(2_500)]

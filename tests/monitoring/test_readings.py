@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a dashboard shows, read back from CloudWatch by moto over HTTP, where known values were published.
+"""A dashboard's values, read back from moto's CloudWatch over HTTP, where known values were published.
 
-By moto itself, without what refuses metrics as CloudWatch does: MWAA's own namespaces are its to publish to.
+moto is used without the check that rejects metrics like CloudWatch, because only MWAA may publish to its namespaces.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ __all__ = ["moto_url"]
 
 NOW_S = 1_764_500_123.0
 END_S = 1_764_500_400.0
-"""The end of the period that it is in."""
+"""The end of the current period."""
 PERIODS = 36
 OWN_UNITS = {"scheduling_delay": "Seconds", "privilege_changes": "Count"}
-"""Of what this package publishes one line of, and no search."""
+"""For metrics of this package that the dashboard shows as one line, not as a search."""
 
 
 class Publisher:
-    """Publishes series of one environment, a value for each period of the last three hours."""
+    """Publish series of one environment, with a value for each period of the last three hours."""
 
     def __init__(self, client: Any, env_name: str) -> None:
         self.client, self.env_name = client, env_name
@@ -63,7 +63,7 @@ def client(moto_url: str) -> Any:
         region_name="eu-west-1",
         aws_access_key_id="AKIA0",
         aws_secret_access_key="secret",
-        config=Config(retries={"total_max_attempts": 1}, disable_request_compression=True),  # old releases read none
+        config=Config(retries={"total_max_attempts": 1}, disable_request_compression=True),  # for old releases
     )
 
 
@@ -88,7 +88,7 @@ def test_values_are_those_that_were_published(publish: Publisher) -> None:
     values: list[float | None] = [None if number in (4, 5) else number * 1.5 for number in range(PERIODS)]
     publish("AmazonMWAA", "QueuedTasks", values, Function="Executor")
     publish("AWS/MWAA", "FreeableMemory", [2.0**30 + number for number in range(PERIODS)], DatabaseRole="WRITER")
-    publish("AWS/MWAA", "QueuedTasks", steady(77))  # of the same name, and not on the dashboard
+    publish("AWS/MWAA", "QueuedTasks", steady(77))  # the same name, but not on the dashboard
     found = by_name(read(publish))
     queued = found["queued tasks"]
     begin_s = END_S - 3 * 3600
@@ -113,10 +113,10 @@ def test_fewer_hours_are_read(publish: Publisher) -> None:
 def test_what_is_over_a_threshold_comes_first_by_how_far(publish: Publisher) -> None:
     publish("AmazonMWAA", "SchedulerHeartbeat", steady(60), Function="Scheduler")
     publish("AWS/MWAA", "CPUUtilization", steady(97), Cluster="Scheduler")  # 2 % above
-    publish("AWS/MWAA", "ApproximateAgeOfOldestTask", [*steady(0)[1:], 5400])  # thrice the threshold
+    publish("AWS/MWAA", "ApproximateAgeOfOldestTask", [*steady(0)[1:], 5400])  # three times the threshold
     publish("AWS/MWAA", "FreeableMemory", steady(2.0**28), DatabaseRole="WRITER")  # half of it
     publish("AWS/MWAA", "MemoryUtilization", [99, *steady(10)[1:]], Cluster="Scheduler")  # earlier
-    publish("AWS/MWAA", "CPUUtilization", [100, *steady(10)[1:]], Cluster="WebServer")  # earlier, and farther
+    publish("AWS/MWAA", "CPUUtilization", [100, *steady(10)[1:]], Cluster="WebServer")  # earlier, and further above
     publish("AmazonMWAA", "QueuedTasks", steady(1e6), Function="Executor")
     found = read(publish)
     assert [(reading.name, reading.is_over, reading.was_over) for reading in found.shown] == [
@@ -196,7 +196,7 @@ def test_hours_and_names_that_are_none_are_refused(publish: Publisher) -> None:
 
 
 class Many:
-    """A CloudWatch with more series than one call takes, which answers everything in pages."""
+    """A CloudWatch with more series than one call accepts, which answers everything in pages."""
 
     def __init__(self) -> None:
         self.listed: list[dict[str, Any]] = []

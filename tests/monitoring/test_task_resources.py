@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a task has used is right, with real processes; one that is killed leaves its last sample."""
+"""The measured use of a task is correct, with real processes; a killed task leaves its last sample."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def take(size):
         memory[position] = 1
     return memory
 """
-# A child that shares what its parent has, and another that takes memory of its own.
+# A child that shares its parent's memory, and another that allocates its own.
 FORKS = (
     TAKES
     + """
@@ -88,7 +88,7 @@ def _private(tmp_path: Path, name: str = "results") -> Path:
 
 
 def _kill_when_sampled(folder: Path, temporary: Path, least_mb: int, code: str) -> subprocess.Popen[str]:
-    """Kill a task with -9 once a sample of it shows that it has taken its memory."""
+    """Kill a task with -9 after a sample shows that it has allocated its memory."""
     process = _start(folder, temporary, code)
     for _ in range(600):
         samples = [json.loads(each.read_text()) for each in folder.glob("running-*")]
@@ -187,7 +187,7 @@ def test_a_killed_task_is_left_to_its_parent_for_a_minute(tmp_path: Path) -> Non
     (sample,) = results.killed(leave_to_parents=True)
     file = TaskFile(results)
     file.write({**sample, "taken_s": time.time() - 120})
-    Path(file.path).rename(folder / "running-999999999-1")  # its process is gone
+    Path(file.path).rename(folder / "running-999999999-1")  # its process has ended
     assert told_by_another() == "1\n"
 
 
@@ -223,7 +223,7 @@ def test_containers_that_share_a_folder_keep_theirs_apart(tmp_path: Path) -> Non
     for name in ("one", "other", "another"):
         (tmp_path / name / "self" / "ns").mkdir(parents=True)
         for kind in ("pid", "mnt"):
-            (tmp_path / name / "self" / "ns" / kind).touch()  # its inode tells namespaces apart
+            (tmp_path / name / "self" / "ns" / kind).touch()  # its inode distinguishes namespaces
     (tmp_path / "another" / "self" / "ns" / "pid").unlink()
     (tmp_path / "another" / "self" / "ns" / "pid").hardlink_to(tmp_path / "one" / "self" / "ns" / "pid")
     one, same, other, another, unknown = (

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What tasks leave is published once, whatever happens to those who leave it and to who publishes."""
+"""Results that tasks leave are published once, whatever happens to the tasks and the publisher."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ for number in range(50):
     file.finish()
 """
 
-# As another thread of the task could at that moment.
+# As another thread of the task could at that time.
 FORKS = """
 import os, signal, subprocess, sys, time
 from airflow_mwaa_provider.monitoring.task_results import TaskResults
@@ -85,7 +85,7 @@ def _leave(results: TaskResults, number: int = 1, **fields: Any) -> None:
 
 
 def _points(namespace: str) -> dict[tuple[str, ...], float]:
-    """By the metric's name and the values of its dimensions: the sum of what CloudWatch has."""
+    """Return the sums in CloudWatch by metric name and dimension values."""
     found: dict[tuple[str, ...], float] = defaultdict(float)
     for backend in cloudwatch_backends["123456789012"].values():
         for point in backend.metric_data:  # moto's answers take a minute for a thousand points
@@ -353,7 +353,7 @@ def test_the_publisher_stays_while_a_task_runs(
         while not results.has_publisher():
             assert publisher.poll() is None
             time.sleep(0.05)
-        time.sleep(0.5)  # many times what it stays without a task
+        time.sleep(0.5)  # many times as long as it stays without a task
         assert publisher.poll() is None
         file.finish()
         assert publisher.wait(timeout=60) == 0

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Readings as lines of text: what is drawn is checked against exact numbers, and no line is wider than it may be."""
+"""Readings as lines of text: drawings are checked against exact numbers, and no line exceeds its width."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ALARM = {alarm.key: alarm for alarm in ALARMS if not alarm.expression}
 
 
 def cells(text: str) -> int:
-    """Count the cells of a terminal that a text takes, by Unicode's own tables."""
+    """Count the terminal cells of a string, according to Unicode's own tables."""
     return sum(
         0 if unicodedata.combining(character) else 2 if unicodedata.east_asian_width(character) in "WF" else 1
         for character in text
@@ -33,7 +33,7 @@ def cells(text: str) -> int:
 
 
 def reading(name: str = "m", *values: float | None, hours: int = 3, unit: str = "Count", **more: object) -> Reading:
-    """Return a reading whose newest value is that of the last period."""
+    """Return a reading whose newest value is from the last period."""
     begin_s = END_S - len(values) * 300
     points = tuple((begin_s + number * 300.0, value) for number, value in enumerate(values) if value is not None)
     return Reading(name, "QueuedTasks", Series("AmazonMWAA", "M", "Maximum"), unit, points, END_S, **more)  # type: ignore[arg-type]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A worker's numbers are those of psutil and of its own cgroup, whichever version; what is missing is named."""
+"""A worker's numbers are those of psutil and of its own cgroup, v1 or v2; missing ones are named."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What operators and sensors that call AWS inherit: declared once, documented once, templated alike."""
+"""What operators and sensors that call AWS inherit: declared once, documented once, templated the same way."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from airflow_mwaa_provider.operators.base import MwaaEnvironmentOperator, MwaaOp
 REFERENCE = Path(__file__).resolve().parents[2] / "docs" / "reference"
 AWS = {"aws_conn_id", "region_name", "region", "verify", "botocore_config"}
 WHOSE = {**dict.fromkeys(AWS, MwaaOperator), "transport": MwaaEnvironmentOperator}
-"""The class that declares each shared parameter, and nobody else."""
+"""The only class that declares each shared parameter."""
 REQUIRED = {
     "env_name": "e", "trigger_dag_id": "d", "command": "dags list", "role_name": "r", "dag_ids": ["d"], "domain": "d",
     "domain_owner": "o", "destination": "s3://b/k", "namespace": "N", "metrics": [], "bucket": "bucket",
@@ -74,7 +74,7 @@ def test_it_is_an_operator_of_airflow() -> None:
 
 
 def public_classes() -> list[type]:
-    """Return the operators and sensors that the reference shows, and that are no mere bases."""
+    """Return the operators and sensors in the reference that are not just base classes."""
     pages = [*REFERENCE.glob("operators/*.md"), *REFERENCE.glob("sensors/*.md")]
     names = re.findall(r"(?m)^::: (\S+)$", "\n".join(page.read_text("utf-8") for page in pages))
     found = [pkgutil.resolve_name(name) for name in sorted(names)]

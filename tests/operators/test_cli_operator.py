@@ -23,7 +23,7 @@ AWKWARD = 'it\'s "quoted" $HOME `date` \\ ünïcödé'
 
 @pytest.fixture
 def run(connection: Callable[..., str]) -> Callable[..., Any]:
-    """Run a command by the operator."""
+    """Run a command with the operator."""
 
     def execute(command: list[str] | str, **more: Any) -> Any:
         ids = {"task_id": "t", "env_name": "env3", "aws_conn_id": connection()}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Operators and helpers of tasks publish what they were given, in one request."""
+"""Operators and task helpers publish their metrics in one request."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def namespace() -> str:
 
 
 def _published(service: CloudWatchService, namespace: str) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
-    """By name and dimensions: the sum of what CloudWatch has of this hour."""
+    """Return the sums of this hour in CloudWatch, by name and dimensions."""
     client, found = service.client(), {}
     now = datetime.now(UTC)
     for page in client.get_paginator("list_metrics").paginate(Namespace=namespace):
@@ -250,7 +250,7 @@ def test_what_cannot_be_counted_is_left_out_and_the_rest_is_sent(
 
 
 def test_a_coroutines_metrics_are_sent_at_its_end(cloudwatch: CloudWatchService, namespace: str) -> None:
-    """Several at once, of one decorated function, each of which has a block of its own."""
+    """Several calls of one decorated function at once, each with its own block."""
 
     @task_metrics(namespace, hook=CloudWatchMetricsHook(None))
     async def load(rows: int) -> int:
@@ -274,7 +274,7 @@ def test_a_coroutines_metrics_are_sent_at_its_end(cloudwatch: CloudWatchService,
 
 
 def test_a_generators_metrics_are_its_own(cloudwatch: CloudWatchService, namespace: str) -> None:
-    """What its reader measures between its steps is the reader's."""
+    """What its consumer measures between the steps belongs to the consumer."""
     hook = CloudWatchMetricsHook(None)
 
     @task_metrics(namespace, dimensions={"Of": "generator"}, hook=hook)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A CodeArtifact token in a secret: created, renewed, and nowhere else."""
+"""A CodeArtifact token in a secret: created, renewed, and stored nowhere else."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The operator in the triggerer: the same ends as in a worker's slot."""
+"""The operator in the triggerer: the same results as in a worker's slot."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ RUN_ID = derived_run_id(context())
 
 @pytest.fixture
 def operator(connection: Callable[..., str]) -> Callable[..., MwaaTriggerDagRunOperator]:
-    """Make an operator that waits, in the triggerer unless told otherwise."""
+    """Create an operator that waits, by default in the triggerer."""
 
     def make(**more: Any) -> MwaaTriggerDagRunOperator:
         ids = {"task_id": "t", "env_name": "env3", "trigger_dag_id": "etl", "aws_conn_id": connection()}
@@ -37,11 +37,11 @@ def operator(connection: Callable[..., str]) -> Callable[..., MwaaTriggerDagRunO
 
 
 def carry_out(world: World, made: MwaaTriggerDagRunOperator, meanwhile: Callable[[], Any]) -> Any:
-    """Wait as the operator is told to, while something happens."""
+    """Wait as the operator is configured, while something happens."""
     if made.deferrable:
         return carry_through(made, meanwhile=meanwhile)
 
-    # A wait in the same thread sees what happens before its first look.
+    # A wait in the same thread sees what happens before its first poll.
     def once(*arguments: Any) -> Any:
         answer = create(*arguments)
         meanwhile()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Times that cannot be: refused in one line, before anything is triggered, by whatever takes one."""
+"""Invalid times: refused in one line, before anything is triggered, by everything that accepts one."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ MAKERS: dict[str, Callable[..., Any]] = {
     "function": lambda **more: trigger_and_wait("e", "d", run_id="r", **more),
     "import": lambda **more: MwaaImportVariablesOperator(**ENV, variables={}, **more),
     "cleanup": lambda **more: MetadataCleanupOperator(task_id="t", **more),
-    # Another parameter is known only when the task runs: that hides nothing of this one.
+    # Another parameter is known only when the task runs; this does not hide an error of this one.
     "cleanup later": lambda **more: MetadataCleanupOperator(task_id="t", dag_ids="{{ params.x }}", **more),
     "export": lambda **more: MetadataToS3Operator(task_id="t", bucket="b", **more),
     "run sensor": lambda **more: MwaaDagRunSensor(**SENSOR, **more),
@@ -100,7 +100,7 @@ TIMES: list[tuple[str, str, list[Any]]] = [
 
 @pytest.mark.parametrize(("maker", "name", "refused"), TIMES, ids=[f"{maker}-{name}" for maker, name, _ in TIMES])
 def test_a_time_that_cannot_be_is_refused_in_one_line(maker: str, name: str, refused: list[Any]) -> None:
-    """No environment, no credentials and no network are at hand: reaching for one would be another error."""
+    """There is no environment, no credentials and no network: using one would cause another error."""
     for value in refused:
         with pytest.raises(MwaaInputError, match=rf"^{name}=.*(\. (Give|Write) |must be )") as caught:
             pytest.fail(f"{value!r} was taken: {MAKERS[maker](**{name: value})}")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Text stays text in a DAG with ``render_template_as_native_obj=True``: every text parameter of every operator."""
+"""Strings stay strings in a DAG with ``render_template_as_native_obj=True``: all such parameters of all operators."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ CLASSES: dict[type[Any], dict[str, Any]] = {
     RequirementsToPluginsZipOperator: {"destination": "s3://b/plugins.zip"},
     CodeArtifactTokenOperator: {"domain": "amazon", "domain_owner": "112233445566"},
 }
-# What Python would read as something else; a text that it cannot read was never in danger.
+# What Python would parse as another type; other strings were never changed.
 TEXTS = ["20261128", "007", "1e5", "1.10", "1_000", "0x10", "True", "'quoted'", "[1]", "{'a': 1}", "1, 2", " 5"]
 CHECKED = {"bucket", "route", "file_format", "compression", "layout", "archive_to", "on_conflict"}
 CHECKED |= {"connections_prefix", "variables_prefix", "namespace"}
@@ -69,11 +69,11 @@ TEXT_FIELDS = [(kind, name) for kind in CLASSES for name in kind.text_fields]
 
 
 def rendered(kind: type[Any], params: dict[str, Any], *, native: bool = True, **fields: Any) -> Any:
-    """Make a task of a DAG, and render its templates as Airflow does."""
+    """Create a task of a DAG, and render its templates as Airflow does."""
     dag_class: Any = importlib.import_module("airflow.sdk" if AIRFLOW_V_3 else "airflow.models.dag").DAG
     start = datetime(2026, 1, 1, tzinfo=UTC)
     with dag_class("d", schedule=None, start_date=start, render_template_as_native_obj=native):
-        # A sensor's environment has two names, of which one is given.
+        # A sensor has two parameters for its environment, of which one is set.
         others = {"external_env_name"} if "env_name" in fields else set()
         task = kind(task_id="t", **{**{name: CLASSES[kind][name] for name in CLASSES[kind].keys() - others}, **fields})
     task.render_template_fields({"params": params})
@@ -97,14 +97,14 @@ def test_every_operator_and_sensor_is_among_these() -> None:
 @pytest.mark.parametrize(("kind", "name"), TEXT_FIELDS, ids=lambda value: getattr(value, "__name__", value))
 def test_text_stays_text(kind: type[Any], name: str) -> None:
     for text in TEXTS:
-        # What is checked when the DAG is parsed cannot be such a text there.
+        # Parameters that are checked when the DAG is parsed cannot have such a string.
         for template in ("{{ params.x }}",) if name in CHECKED else ("{{ params.x }}", text):
             task = rendered(kind, {"x": text}, **{name: template})
             assert getattr(task, name) == text, template
     for number, text in ((5, "5"), (1.5, "1.5"), (True, "True")):
         assert getattr(rendered(kind, {"x": number}, **{name: "{{ params.x }}"}), name) == text
         assert getattr(rendered(kind, {"x": number}, native=False, **{name: "{{ params.x }}"}), name) == text
-    # Put together of several parts, and without a setting of the DAG's that makes it worse.
+    # Composed of several parts, and without the DAG's setting.
     assert getattr(rendered(kind, {"x": 1}, **{name: "{{ params.x }}0"}), name) == "10"
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The search for changes of privileges: over which time, in which log groups, and what is returned and published."""
+"""The search for changes of privileges: its period, its log groups, and what is returned and published."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def env_name(cloudwatch: CloudWatchService, monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.fixture
 def said(caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]) -> Callable[[], str]:
-    """What operators log: as logging has it on Airflow 2, and as structlog prints it on 3."""
+    """What operators log: through logging on Airflow 2, and printed by structlog on 3."""
     caplog.set_level(logging.INFO)
     return lambda: caplog.text + capsys.readouterr().out
 
@@ -160,7 +160,7 @@ def test_what_is_found_is_returned_and_counted(
         frozenset([environment, ("Change", "role-given")]): 2.0,
         frozenset([environment, ("Change", "permission-given")]): 1.0,
     }
-    # Its own log is found in no later search.
+    # No later search finds its own log.
     assert "role-given: 1 line(s), command, in the log of Task: dag_id=d/run_id=r/" in log
     assert [line for line in log.splitlines() if changes_in(line)] == []
 

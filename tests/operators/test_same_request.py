@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whose run it is: an id belongs to one task of one source run of one Airflow, and a run to one request."""
+"""Ownership of runs: an ID belongs to one task of one source run of one Airflow, and a run to one request."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def in_run(ti: TaskInstance, *, began: datetime | None = BEGAN, **more: Any) -> 
 def trigger(
     request: pytest.FixtureRequest, world: World, connection: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., dict[str, Any]]:
-    """Ask for a run of ``etl``, by the operator or by the function, which waits for its end as well."""
+    """Request a run of ``etl``, with the operator, or with the function, which also waits for its end."""
 
     create = world.airflow().create
 
@@ -101,7 +101,7 @@ DATED = {"logical_date": "2026-11-28T00:00:00Z"}
 
 
 class Store(dict[str, Any]):
-    """What Airflow 3.3 keeps for a task of one run, whatever becomes of its tries: ``task_state_store``."""
+    """What Airflow 3.3 stores for a task of one run across its tries: ``task_state_store``."""
 
     def set(self, key: str, value: Any) -> None:
         json.dumps(value)
@@ -116,7 +116,7 @@ def test_a_retry_finds_the_run_though_its_own_was_put_back_into_the_queue(
     made = trigger(in_run(FIRST) | store, {"n": 1})
     later = BEGAN + timedelta(hours=1)
     assert trigger(in_run(RETRY, began=later) | store, {"n": 1})["run_id"] == made["run_id"]
-    # Clearing the task makes a new run, and so does a source run that was deleted and made again.
+    # Clearing the task starts a new run, and so does a source run that was deleted and recreated.
     cleared = TaskInstance(try_number=3, max_tries=4)
     assert trigger(in_run(cleared, began=later) | store, {"n": 1})["run_id"] != made["run_id"]
     assert trigger(in_run(FIRST, began=later) | {"task_state_store": Store()}, {"n": 1})["run_id"] != made["run_id"]
@@ -158,9 +158,9 @@ def test_a_retry_after_an_upgrade_finds_the_run_that_was_made_before_it(
     assert len(before) == len("mwaa__") + 24
     world.airflow().create("etl", before, {"n": 1})
     assert trigger(in_run(RETRY), {"n": 1})["run_id"] == before
-    # Nobody but a retry can have made it.
+    # Only a retry can have created it.
     assert trigger(in_run(FIRST), {"n": 1})["run_id"] != before
-    # And what has been made since goes before it.
+    # A newer one takes precedence.
     assert trigger(in_run(RETRY), {"n": 1})["run_id"] != before
     assert len(confs(world)) == 2
 
@@ -262,20 +262,20 @@ def test_a_run_that_another_one_made_meanwhile_is_not_taken_for_ours_after_a_los
 @pytest.mark.parametrize("transport", TRANSPORTS)
 @pytest.mark.parametrize("name", ["env3", "env2"])
 def test_a_request_without_a_date_and_a_run_that_has_one(world: World, name: str, transport: str) -> None:
-    """Airflow 3 leaves a run without a date where none was asked for; Airflow 2 dates every run."""
+    """Airflow 3 leaves a run without a date if none was requested; Airflow 2 dates every run."""
     environment = world.environment(name, transport)
     undated = environment.trigger_dag_run("etl", "undated", {"n": 1})
     assert undated.created
     assert environment.trigger_dag_run("etl", "undated", {"n": 1}).created is False
     environment.trigger_dag_run("etl", "dated", {"n": 1}, datetime(2026, 1, 1, tzinfo=UTC))
-    if name == "env2":  # where nothing tells whether the date was asked for
+    if name == "env2":  # which does not show whether the date was requested
         assert environment.trigger_dag_run("etl", "dated", {"n": 1}).created is False
         return
     with pytest.raises(
         DagRunAlreadyExists, match=r"its logical date is 2026-01-01T00:00:00\+00:00, and none was requested"
     ):
         environment.trigger_dag_run("etl", "dated", {"n": 1})
-    # Nor is one of these what an earlier release made for the request.
+    # Nor did an earlier release create one of these for the request.
     assert environment.trigger_dag_run("etl", "new", {"n": 1}, former_run_id="dated").run_id == "new"
 
 
@@ -283,7 +283,7 @@ def test_a_request_without_a_date_and_a_run_that_has_one(world: World, name: str
 def test_a_task_that_had_a_date_and_has_none_asks_for_another_run(
     world: World, connection: Callable[..., str], name: str
 ) -> None:
-    """A derived id says whether a date was asked for, so that on Airflow 2 the two are told apart as well."""
+    """A derived ID shows whether a date was requested, so the two also differ on Airflow 2."""
     for date in (DATED, {}):
         made = MwaaTriggerDagRunOperator(
             task_id="t", env_name=name, trigger_dag_id="etl", aws_conn_id=connection("web_session"), **date

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The operators that import and export: files on disk and in S3, what they return, and what they keep to themselves."""
+"""The operators that import and export: files on disk and in S3, what they return, and what they do not reveal."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ HEAVY = ("boto3", "botocore", "psycopg2", "pandas", "requests", "airflow.provide
 @pytest.fixture(scope="module")
 def s3_url() -> Iterator[str]:
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]  # older motos cannot tell which one they took themselves
+        port = taken.getsockname()[1]  # older releases of moto do not expose the port that they chose
     server = ThreadedMotoServer("127.0.0.1", port, verbose=False)
     server.start()
     yield f"http://127.0.0.1:{port}"
@@ -76,7 +76,7 @@ def s3(s3_url: str) -> Any:
 
 @pytest.fixture
 def common(world: World, s3_url: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """Parameters that reach the local MWAA, and moto's S3."""
+    """Parameters for the local MWAA and moto's S3."""
     keys = {"region_name": REGION, "service_config": {"s3": {"endpoint_url": s3_url}}}
     connections = {
         "AWS_KEYS": {"conn_type": "aws", "login": KEY, "password": SECRET, "extra": keys},
@@ -202,7 +202,7 @@ def test_a_failure_and_a_retry(world: World, common: dict[str, Any]) -> None:
 
 def test_a_killed_task_puts_all_back(world: World, common: dict[str, Any]) -> None:
     operator = MwaaImportVariablesOperator(**common, variables={f"key_{n}": n for n in range(30)})
-    # Airflow calls on_kill from a signal's handler; here it comes when the first few are there.
+    # Airflow calls on_kill from a signal handler; here it is called when the first few exist.
     rows = world.airflow().objects["variables"]
 
     class Watched(dict[str, Any]):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The operator without a running Airflow: its parameters, its run ids, its refusals, and what parsing it costs."""
+"""The operator without a running Airflow: its parameters, run IDs and errors, and the cost of parsing it."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_another_task_instance_asks_for_another_run(other: dict[str, Any]) -> No
 
 
 def test_a_cleared_task_asks_for_another_run() -> None:
-    # Airflow sets max_tries to what was tried before plus retries when a task is cleared.
+    # When a task is cleared, Airflow sets max_tries to the tries before plus retries.
     assert run_id(try_number=2, max_tries=3) != run_id()
     assert run_id(try_number=2, max_tries=3) == run_id(try_number=3, max_tries=3)
 
@@ -110,13 +110,13 @@ def test_wrong_parameters_are_refused_when_the_dag_is_parsed(more: dict[str, Any
     ],
 )
 def test_what_cannot_be_sent_is_refused_before_anything_is_sent(more: dict[str, Any], message: str) -> None:
-    # No connection, no credentials and no network are at hand: reaching for one would be another error.
+    # There is no connection, no credentials and no network: using one would cause another error.
     with pytest.raises(MwaaInputError, match=message):
         operator(**more).execute({"ti": TaskInstance()})  # type: ignore[typeddict-item]
 
 
 class World:
-    """An environment that has one run, and notes down what the operator does to it."""
+    """An environment with one run, which records what the operator does to it."""
 
     name = "e"
 
@@ -173,7 +173,7 @@ WAIT = {"wait_for_completion": True}
         (RETRY, BAD, {**WAIT, "reset_dag_run": True}, ["cleared", "waited"]),
         (RETRY, OK, {**WAIT, "reset_dag_run": True}, ["waited"]),
         (RETRY, GOING_ON, {**WAIT, "reset_dag_run": True}, ["waited"]),
-        # An earlier try that was killed has marked it as failed.
+        # An earlier try, which was killed, marked it as failed.
         (RETRY, BAD, {**WAIT, "cancel_on_kill": True}, ["cleared", "waited"]),
         (RETRY, BAD, {**WAIT, "cancel_on_kill": True, "allowed_states": ["failed"]}, ["waited"]),
         (RETRY, BAD, {"cancel_on_kill": True}, []),
@@ -231,7 +231,7 @@ def test_what_a_template_renders_to_nothing_counts_as_not_given() -> None:
     assert result["run_id"] == run_id()
     assert world.call == {"conf": {}, "logical_date": None, "note": None, "data_interval": None}
     assert world.settings == {"transport": None, "airflow_major": None}
-    # Nor does a result that isn't asked for need a wait.
+    # Nor does a result that is not requested need a wait.
     assert "result" not in carry_out(world, FIRST, result_task_id="{{ params.last }}", rendered={"last": None})
     made = operator(verify="False", region_name="", aws_conn_id="None")
     with patch(HOOK, lambda *_: world):
@@ -247,7 +247,7 @@ def test_a_version_out_of_a_template(given: Any, major: int | None) -> None:
 
 
 def declared() -> set[str]:
-    """Return the operator's parameters, those of its bases included."""
+    """Return the operator's parameters, including those of its base classes."""
     own = [each for each in MwaaTriggerDagRunOperator.__mro__ if each.__module__.startswith("airflow_mwaa_provider.")]
     found = {name for each in own for name in inspect.signature(each.__init__).parameters}
     return found - {"self", "args", "kwargs"}

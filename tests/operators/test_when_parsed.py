@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Wrong literals of the metadata operators fail when the DAG is parsed; what a template gives is left to the task."""
+"""Invalid literals of the metadata operators fail when the DAG is parsed; rendered values are checked by the task."""
 
 from __future__ import annotations
 
@@ -87,10 +87,10 @@ def test_what_a_template_gives_is_left_to_the_task() -> None:
     for name in MetadataToS3Operator.template_fields:
         export(**{name: "{{ params.x }}"})
         assert export(**{name: lambda context, jinja_env: None}) is not None
-    # What is known beside it is checked all the same.
+    # Other known values are still checked.
     with pytest.raises(MwaaInputError, match="max_age=3 is not a timedelta"):
         cleanup(retention="{{ params.x }}", max_age=3)
-    # It may be fine with what is to come.
+    # It may be valid together with the rendered value.
     cleanup(retention="{{ params.x }}", max_age=timedelta(days=3))
 
 

@@ -21,7 +21,7 @@ AWKWARD = 'it\'s "quoted" $HOME `date` \\ ünïcödé\n second line'
 
 
 FULL = os.environ.get("AIRFLOW_MWAA_TEST_FULL") == "1"
-# Every way in a worker's slot, and in the triggerer; by default in one direction each.
+# Every transport, in a worker's slot and in the triggerer; by default in one direction each.
 WAYS = [
     (source, target, way, deferred)
     for index, (source, target) in enumerate(PAIRS)
@@ -29,7 +29,7 @@ WAYS = [
     for deferred in (False, True)
     if FULL or len(PAIRS) == 1 or way == "rest_api" or (number + deferred + index) % 2
 ]
-# How a run ends, and where: all of it is seen by six sensors.
+# How a run ends, and where: six sensors detect all of it.
 SEEN = [("echo", "success"), ("mapped", "failed")]
 
 
@@ -50,7 +50,7 @@ def asked(world: World) -> dict[tuple[str, str, str, bool], DagRun]:
 def test_across_environments(
     world: World, asked: dict[tuple[str, str, str, bool], DagRun], source: str, target: str, way: str, deferred: bool
 ) -> None:
-    """Whatever carries the calls, and wherever the task waits: one remote run, and the same is known of it."""
+    """With any transport, and wherever the task waits: one remote run, with the same result."""
     run = asked.get((source, target, way, deferred))
     if run is None:
         pytest.skip("boto3 of that image has no InvokeRestApi")
@@ -95,7 +95,7 @@ def test_a_source_run_that_is_deleted_and_made_again_asks_for_another_run(
     for _ in range(2):
         here.trigger_dag_run(dag_id, run_id, conf={"env_name": target})
         here.wait_for_dag_run(dag_id, run_id, timeout_s=240)
-        # The scheduler takes the end of a process that it hears of late for that of the new task of the same name.
+        # The scheduler mistakes a process's late end for that of the new task of the same name.
         time.sleep(8)
         here.request("DELETE", f"/dags/{dag_id}/dagRuns/{run_id}")
     assert len(world.runs_asked_by(target, "echo", run_id)) == 2
@@ -128,7 +128,7 @@ def test_a_remote_failure_fails_the_task_and_says_why(world: World, source: str,
 
 @pytest.fixture(scope="module")
 def impatient(world: World) -> dict[str, DagRun]:
-    """Runs whose tasks are cut off twice, 12 s each: side by side."""
+    """Runs whose tasks are interrupted twice, for 12 s each, in parallel."""
     return {
         source: world.environment(source, "web_session").trigger_dag_run(
             "calls_other_impatiently", conf={"env_name": target}
@@ -141,7 +141,7 @@ def impatient(world: World) -> dict[str, DagRun]:
 def test_a_retry_takes_up_the_run_of_the_try_before(
     world: World, impatient: dict[str, DagRun], source: str, target: str
 ) -> None:
-    """The first try is cut off while it waits; the second finds the run, and leaves no other behind."""
+    """The first try is interrupted while it waits; the second finds the run, and starts no other."""
     here, there = world.environment(source, "web_session"), world.environment(target, "web_session")
     asked = impatient[source]
     try:
@@ -193,7 +193,7 @@ def test_a_dag_for_the_amazon_provider_works_as_it_is_and_with_our_imports(world
     here = world.environment(target, "web_session")
     if not any(dag["dag_id"] == dag_id for dag in here.request("GET", "/dags", params={"limit": 100})["dags"]):
         pytest.skip("the amazon provider of that image has no MWAA operator, or no sensors")
-    # After the DAG's start_date: Airflow makes no tasks for a run before it.
+    # After the DAG's start_date: Airflow creates no tasks for an earlier run.
     date = datetime(2026, 1, 2, tzinfo=UTC) + timedelta(seconds=uuid.uuid4().int % 10**7)
     conf = {"env_name": target, "logical_date": date.isoformat(), "run_id": uuid.uuid4().hex[:8]}
     asked = here.trigger_dag_run(dag_id, conf=conf)
@@ -243,7 +243,7 @@ def test_a_fan_out_over_environments_one_of_which_is_unknown(world: World, sourc
     log = here.get_task_log("fan_out", run.run_id, "run_there", map_index=len(NAMES))
     assert "no environment of that name" in log or "'nowhere'" in log
     assert "No result from: nowhere" in here.get_task_log("fan_out", run.run_id, "complete")
-    # Where all answer, all is well.
+    # If all environments answer, the task succeeds.
     run = here.trigger_dag_run("fan_out", conf={"env_names": NAMES, "numbers": [19, 23]})
     here.wait_for_dag_run("fan_out", run.run_id, timeout_s=240)
     assert here.get_xcom("fan_out", run.run_id, "gather") == dict.fromkeys(NAMES, 42)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""plugins.zip, requirements.txt and a startup script in an environment's bucket, as a user of MWAA brings them."""
+"""plugins.zip, requirements.txt and a startup script in an environment's bucket, as users of MWAA upload them."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ from tests.packaging.startup_lab import code_artifact
 FULL = os.environ.get("AIRFLOW_MWAA_TEST_FULL") == "1"
 ROOT = Path(__file__).resolve().parents[3]
 DAG = Path(__file__).with_name("environment_files_dag.txt")
-# An environment of its own is started twice for each version: two minutes of two cores.
+# A separate environment is started twice for each version: two minutes of two cores.
 VERSIONS = sorted(CHOSEN, key=lambda version: tuple(map(int, version.split("."))))
 TRIED = VERSIONS if FULL else VERSIONS[-1:]
 WATCHES = environment_name(VERSIONS[0])
 BINARIES = {"hive.py": "hive_test_dag"}
-"""DAGs of the examples that use what is in plugins.zip; Oracle's where a C compiler can make the client."""
+"""Example DAGs that use what is in plugins.zip; Oracle's only if a C compiler can build the client."""
 if oracle_client.CAN_BE_MADE:
     BINARIES["oracle_client.py"] = "oracle"
 NEW_VERSION = f"{airflow_mwaa_provider.__version__}.post1"
@@ -72,7 +72,7 @@ class SecretTrigger(BaseTrigger):
 """
 SECRET = uuid.uuid4().hex
 KEY = f"-----BEGIN KEY-----\n{SECRET}\nabc{SECRET}\n-----END KEY-----\n"
-"""No canary: the programs that tasks start have it in their environments, as they shall."""
+"""No canary: programs that tasks start must have it in their environments."""
 STARTUP = r"""#!/bin/sh
 echo "the component is ${MWAA_AIRFLOW_COMPONENT}"
 echo "the script is ${BASH_SOURCE[0]} in ${HOME}, beside $(cat /usr/local/airflow/dags/data.txt)"
@@ -105,7 +105,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class Files:
-    """An environment of its own in the running local MWAA, with a bucket of its own."""
+    """A separate environment in the running local MWAA, with its own bucket."""
 
     def __init__(self, world: World, version: str) -> None:
         self.world = world
@@ -161,7 +161,7 @@ class Files:
         return self.described()
 
     def status(self) -> dict[str, Any]:
-        """What ``local status`` says of it; the daemon writes it down twice a second."""
+        """Return its ``local status``; the daemon records it twice a second."""
         time.sleep(1)
         return dict(lifecycle.status(self.world.folder)["environments"][self.name])
 
@@ -192,7 +192,7 @@ def files(request: pytest.FixtureRequest, world: World) -> Iterator[Files]:
 
 
 def test_an_environment_and_its_files(files: Files, wheel: Path, tmp_path: Path) -> None:
-    # Created with a requirement that nobody has: it is there all the same, and says what it lacks.
+    # Created with a requirement that does not exist: it still becomes available, and reports what is missing.
     files.put("dags/report.py", DAG.read_text())
     files.put("dags/data.txt", "that of this environment")
     for example in BINARIES:
@@ -218,7 +218,7 @@ def test_an_environment_and_its_files(files: Files, wheel: Path, tmp_path: Path)
     ).stdout
     assert f"  {files.name} runs without its requirements: {error}\n" in shown
 
-    # The next release of this project, the way that MWAA's guide has for a web server without an index.
+    # The next release of this project, installed as MWAA's guide describes for a web server without an index.
     # With the binaries of the guide's samples in it.
     plugin = tmp_path / "plugin_of_the_zip.py"
     plugin.write_text(PLUGIN)
@@ -274,7 +274,7 @@ def test_an_environment_and_its_files(files: Files, wheel: Path, tmp_path: Path)
         assert f"the component is {component}\n{script}\nthe key is ***\n" in text
         assert key not in text
 
-    # An update that can't be made leaves everything as it was, running.
+    # A failed update leaves everything unchanged and running.
     pids = status["pids"]
     files.put("plugins.zip", "no zip file")
     found = files.update(PluginsS3Path="plugins.zip", RequirementsS3Path="other.txt")
@@ -291,7 +291,7 @@ def test_an_environment_and_its_files(files: Files, wheel: Path, tmp_path: Path)
 
 
 def check_installed_from_code_artifact(files: Files, wheel: Path) -> None:
-    """The other way that the guide has: listed in requirements.txt, here from a private index, by a startup script."""
+    """The guide's other method: listed in requirements.txt, here from a private index, by a startup script."""
     with code_artifact() as server:
         server.wheels["airflow-mwaa-provider"] = wheel
         script = codeartifact_script("amazon", "112233445566", "MyRepo", region="us-east-1", replace_pypi=True)
@@ -349,7 +349,7 @@ def check_dbt(files: Files, folder: Path) -> None:
 
 
 def check_secret_variable(files: Files) -> None:
-    """A key of several lines, which an option refers to, is in an environment variable of tasks and in no log."""
+    """A multi-line key to which an option refers is in an environment variable of tasks and in no log."""
     environment = files.client()
     environment.wait_for_dag_run("shows_secret", environment.trigger_dag_run("shows_secret").run_id, timeout_s=240)
     folder = next(path for path in files.folder.rglob("dag_id=shows_secret") if path.is_dir())
@@ -389,7 +389,7 @@ def wait_for_dags(environment: MwaaEnvironment) -> None:
 
 
 def begin_to_watch(files: Files) -> str:
-    """Let sensors of every kind, in an environment that stays, wait for a run in this one."""
+    """Make sensors of every kind, in an environment that remains, wait for a run in this one."""
     there, here = files.client(), files.world.environment(WATCHES, "web_session")
     wait_for_dags(there)
     conf = {"env_name": files.name, "dag_id": "kept", "run_id": there.trigger_dag_run("kept").run_id}
@@ -408,7 +408,7 @@ def begin_to_watch(files: Files) -> str:
 
 
 def check_that_waits_went_on(files: Files, run_id: str) -> None:
-    """They have seen the web server go and come back, and see the end now."""
+    """They waited while the web server restarted, and now detect the end."""
     here = files.world.environment(WATCHES, "web_session")
     states = {task.label: task.state for task in here.get_task_instances("watches_other", run_id)}
     assert not {TaskState.FAILED, TaskState.SUCCESS} & set(states.values()), states
@@ -419,7 +419,7 @@ def check_that_waits_went_on(files: Files, run_id: str) -> None:
 
 
 def report(environment: MwaaEnvironment, times: int = 1) -> Any:
-    """Run the DAG and return what its task saw; the DAG that it triggers has run then, so many times in all."""
+    """Run the DAG and return what its task saw; by then, the triggered DAG has run a given number of times."""
     wait_for_dags(environment)
     run = environment.trigger_dag_run("report")
     until(
@@ -435,7 +435,7 @@ def report(environment: MwaaEnvironment, times: int = 1) -> Any:
 
 
 def check_binaries(environment: MwaaEnvironment, home: Path) -> None:
-    """Tasks load Oracle's client and run Hive; nothing was exported before their processes were started."""
+    """Tasks load Oracle's client and run Hive; nothing was exported before their processes started."""
     runs = {dag_id: environment.trigger_dag_run(dag_id).run_id for dag_id in BINARIES.values()}
     for dag_id, run_id in runs.items():
         environment.wait_for_dag_run(dag_id, run_id, timeout_s=120)

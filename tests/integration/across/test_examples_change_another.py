@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Example DAGs that change another environment than the one that they run in."""
+"""Example DAGs that change an environment other than their own."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_stored_objects_are_imported(world: World, env_name: str, tmp_path: Path
             assert key in json.loads((tmp_path / f"{nouns}.json").read_text(encoding="utf-8"))
     finally:
         for file in tmp_path.iterdir():
-            file.unlink()  # it has all that is stored there, other tests' secrets too
+            file.unlink()  # it contains everything stored there, including other tests' secrets
         for key in ("example_run", "example_limits", "example_told"):
             there.variables.delete(key)
         there.connections.delete("example_db")

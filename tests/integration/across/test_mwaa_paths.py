@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""DAGs that name /usr/local/airflow, in environments that run side by side and have different files there."""
+"""DAGs that use /usr/local/airflow, in environments that run in parallel with different files there."""
 
 from __future__ import annotations
 

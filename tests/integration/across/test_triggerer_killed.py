@@ -19,7 +19,7 @@ WAITS = int(os.environ.get("AIRFLOW_MWAA_TEST_WAITS") or (1000 if FULL else 20))
 TIMEOUT_S = 120 + 6 * WAITS
 DAG_ID = "calls_other_many_times"
 NAMES = sorted(ENVIRONMENTS)
-# The newest Airflow waits; FULL lets the other one wait, too.
+# The newest Airflow waits; with FULL, the other one waits, too.
 PAIRS = [(NAMES[-1], NAMES[0]), (NAMES[0], NAMES[-1])] if FULL and len(NAMES) > 1 else [(NAMES[-1], NAMES[0])]
 ENDED = {TaskState.SUCCESS, TaskState.FAILED}
 
@@ -33,7 +33,7 @@ def test_waits_survive_two_kills_of_the_triggerer(world: World, source: str, tar
     there.request("PATCH", "/dags/empty", json={"is_paused": True})
     asked = here.trigger_dag_run(DAG_ID, conf={"env_name": target, "count": WAITS})
 
-    # Killed while tasks still begin to wait; what they wait for is queued.
+    # Killed while tasks still begin to wait for queued runs.
     until(
         lambda: len(in_state(world, source, asked.run_id, {TaskState.DEFERRED})) >= WAITS // 2,
         timeout_s=TIMEOUT_S,
@@ -47,7 +47,7 @@ def test_waits_survive_two_kills_of_the_triggerer(world: World, source: str, tar
         what="all waits",
     )
 
-    # A quarter of the runs is marked as failed. The next triggerer tells it to the tasks that the first one left.
+    # A quarter of the runs is marked as failed. The next triggerer reports it to the tasks that the first one left.
     marked = {run["conf"]["number"] for run in world.runs_asked_by(target, "empty", asked.run_id)[::4]}
     for run in world.runs_asked_by(target, "empty", asked.run_id):
         if run["conf"]["number"] in marked:
@@ -57,7 +57,7 @@ def test_waits_survive_two_kills_of_the_triggerer(world: World, source: str, tar
         timeout_s=TIMEOUT_S,
         what="the first end",
     )
-    # Killed in the middle: the other runs end while nobody waits for them.
+    # Killed halfway: the other runs end while nothing waits for them.
     kill_triggerer(world, source)
     there.request("PATCH", "/dags/empty", json={"is_paused": False})
     try:
@@ -85,7 +85,7 @@ def tasks(environment: MwaaEnvironment, run_id: str) -> list[TaskInstance]:
 
 
 def in_state(world: World, env_name: str, run_id: str, states: set[TaskState]) -> set[int]:
-    """The map indexes of the tasks that are in one of the states; by the API, 1,000 tasks are 10 pages a look."""
+    """Return the map indexes of the tasks in one of the states; through the API, 1,000 tasks take 10 pages per poll."""
     with world.metadata(env_name) as cursor:
         cursor.execute(
             "SELECT map_index FROM task_instance WHERE run_id = %s AND task_id = 'trigger' AND state = ANY(%s)",
@@ -105,7 +105,7 @@ def kill_triggerer(world: World, env_name: str) -> None:
     before = world.status(env_name)["pids"]["triggerer"]
     os.kill(before, signal.SIGKILL)
     if not FULL:
-        # Airflow takes a triggerer for dead 30 s after its last sign of life, which this dates back.
+        # Airflow considers a triggerer dead 30 s after its last heartbeat, which this moves back.
         with world.metadata(env_name) as cursor:
             cursor.execute(
                 "UPDATE job SET latest_heartbeat = latest_heartbeat - interval '1 hour' WHERE job_type = 'TriggererJob'"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What happens to a wait while it goes on, and how it ends then: as the table in docs/waiting.md says."""
+"""Events during a wait, and how it ends then, according to the table in docs/waiting.md."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def states(world: World, source: str, dag_id: str, run_id: str) -> dict[str, Tas
 
 
 def begin(world: World, source: str, target: str, **conf: str) -> tuple[str, dict[str, str]]:
-    """One task waits in a worker's slot, one in the triggerer: give their run's id, and those over there."""
+    """One task waits in a worker's slot, one in the triggerer: return their run's ID, and those of the remote runs."""
     asked = world.environment(source, "web_session").trigger_dag_run(DAG_ID, conf={"env_name": target, **conf})
     runs: dict[str, str] = {}
 
@@ -42,15 +42,15 @@ def begin(world: World, source: str, target: str, **conf: str) -> tuple[str, dic
 
 
 def let_processes_end() -> None:
-    """Airflow 3 fails a task whose trigger fires while the process that deferred it is still on its way out.
+    """Airflow 3 fails a task whose trigger fires before the process that deferred it has ended.
 
-    On a busy machine that takes longer than the triggers themselves allow for with the local MWAA's short heartbeats.
+    On a busy machine, that takes longer than the triggers themselves wait with the local MWAA's short heartbeats.
     """
     time.sleep(5)
 
 
 def ends(world: World, source: str, run_id: str, dag_id: str = DAG_ID) -> dict[str, tuple[TaskState, str]]:
-    """Wait for the end of all tasks; give each one's state and log."""
+    """Wait for all tasks to end; return each one's state and log."""
     here = world.environment(source, "web_session")
     until(lambda: here.get_dag_run(dag_id, run_id).state.is_final, timeout_s=150, what="the end of the waits")
     return {
@@ -60,7 +60,7 @@ def ends(world: World, source: str, run_id: str, dag_id: str = DAG_ID) -> dict[s
 
 
 def test_a_role_that_loses_its_permission(world: World, source: str, target: str) -> None:
-    """At the next call; with a web session, which AWS does not take back, when that has ended."""
+    """At the next call, or with a web session, which AWS does not revoke, when the session has ended."""
     here = world.environment(source, "web_session")
     made = world.admin("POST", "identities", {})
     role = Connection(
@@ -84,7 +84,7 @@ def test_a_role_that_loses_its_permission(world: World, source: str, target: str
 
 
 def test_a_web_server_that_is_away(world: World, source: str, target: str) -> None:
-    """First a load balancer's error pages, then connections that are cut; then the runs end, each in its own way."""
+    """First a load balancer's error pages, then closed connections; then each run ends in a different way."""
     run_id, runs = begin(world, source, target)
     for kind in ("html", "reset_before"):
         for way in ("invoke_rest_api", "rest", "login"):
@@ -120,7 +120,7 @@ def test_a_run_that_is_deleted(world: World, source: str, target: str) -> None:
 
 
 def test_a_dag_that_is_deleted(world: World, source: str, target: str) -> None:
-    """Sensors of every kind wait for one of its runs, and for the tasks of that."""
+    """Sensors of every kind wait for one of its runs and for the run's tasks."""
     here, there = world.environment(source, "web_session"), world.environment(target, "web_session")
     remote = there.trigger_dag_run("goes_away")
     conf = {"env_name": target, "dag_id": "goes_away", "run_id": remote.run_id}

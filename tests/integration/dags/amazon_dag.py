@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A DAG written for the amazon provider; the tests run it as it is, and with nothing but its import lines changed."""
+"""A DAG written for the amazon provider; the tests run it unchanged, and with only its import lines changed."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A DAG that gives a role a permission, and a user a role, as no DAG should."""
+"""A DAG that grants a permission to a role, and a role to a user, as no DAG should."""
 
 from __future__ import annotations
 

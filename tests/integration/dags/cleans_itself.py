@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A DAG that cleans some tables of the environment that it runs in, by any route."""
+"""A DAG that cleans some tables of its own environment, by any route."""
 
 from __future__ import annotations
 

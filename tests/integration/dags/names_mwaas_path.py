@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A DAG as people write it for MWAA: with the path of the containers."""
+"""A DAG written for MWAA, with the path of the containers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def names_mwaas_path() -> None:
     @task(retries=0)
     def read() -> str:
         found = {"data": Path("/usr/local/airflow/dags/data.txt").read_text(), "file": __file__, "cwd": str(Path.cwd())}
-        return json.dumps(found)  # Airflow 2's API answers with the text of what a task returned
+        return json.dumps(found)  # Airflow 2's API returns an XCom as a string
 
     read()
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reads variables by whatever backend the environment has, and tells of them only what is no secret."""
+"""Read variables through the environment's backend, and report only what is not secret."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def reads_secrets() -> None:
         if context["params"]["by_stock"]:
             from importlib import import_module
 
-            # As Airflow 3.3.1 does: a new one for each look-up.
+            # As in Airflow 3.3.1: a new one for each lookup.
             found = [import_module(STOCK).SecretsManagerBackend().get_variable(name) for name in names]
         else:
             found = [Variable.get(name) for name in names]
@@ -47,7 +47,7 @@ def reads_secrets() -> None:
             "wall_ms": 1000 * took[0],
             "cpu_ms": 1000 * took[1],
         }
-        return json.dumps(told)  # Airflow 2's API answers with the text of what a task returned
+        return json.dumps(told)  # Airflow 2's API returns an XCom as a string
 
     read()
 

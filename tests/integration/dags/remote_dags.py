@@ -64,7 +64,7 @@ def sleeps() -> None:
     sleep()
 
 
-# Its runs stay queued, so that thousands of them cost nothing.
+# Its runs remain queued, so thousands of them cost nothing.
 @dag(**SHARED, dag_id="paused", is_paused_upon_creation=True)
 def paused() -> None:
     @task
@@ -74,14 +74,14 @@ def paused() -> None:
     nothing()
 
 
-# The scheduler itself ends its runs, once somebody unpauses it.
+# The scheduler itself ends its runs after it is unpaused.
 @dag(**SHARED, dag_id="empty", is_paused_upon_creation=True, max_active_runs=100)
 def empty() -> None:
     EmptyOperator(task_id="nothing")
 
 
 def calls_other(transport: str, deferrable: bool) -> None:
-    """Make a DAG that triggers, by one transport, what its conf asks for, and waits for it."""
+    """Create a DAG that triggers what its conf requests through one transport, and waits for it."""
 
     @dag(
         **SHARED,
@@ -123,7 +123,7 @@ def watches_other() -> None:
     }
     ways: dict[str, dict[str, Any]] = {
         "poke": {"poke_interval": 2},
-        # Airflow 3 fails a task that runs again before the scheduler has heard of the end of the process before.
+        # Airflow 3 fails a task that runs again before the scheduler has noticed the end of its previous process.
         "reschedule": {"poke_interval": 10, "mode": "reschedule"},
         "deferred": {"poke_interval": 2, "deferrable": True},
     }

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Says what local time and which variables a task and a trigger see."""
+"""Report which local time and variables a task and a trigger see."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class SeesEnvironment(BaseOperator):
         return [event, seen(), PARSED]
 
 
-# What a process sees while it parses this file, be it the DAG processor or that of a task.
+# What a process sees while it parses this file: the DAG processor or that of a task.
 PARSED = seen()
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Takes memory, forks, leaves a file behind, and is killed."""
+"""Use memory, fork, leave a file behind, and be killed."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A trigger for a plugins.zip: it tells what it sees."""
+"""A trigger for a plugins.zip, which reports what it sees."""
 
 from __future__ import annotations
 
