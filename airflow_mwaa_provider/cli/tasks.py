@@ -149,7 +149,7 @@ def log(
     with naming_the_nearest(remote, dag_id, [run_id], [task_id]):
         task = one_task_instance(environment, dag_id, run_id, task_id, map_index)
         if task.try_number is None:
-            # The CLI reports no tries and has no logs; this raises the error that says so.
+            # The CLI reports no tries and has no logs; this raises the error for that.
             environment.get_task_log(dag_id, run_id, task_id)
         number = try_number or last_begun_try(task)
         if not follow:

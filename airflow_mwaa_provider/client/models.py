@@ -236,7 +236,7 @@ def _seconds_between(start: datetime | None, end: datetime | None) -> float | No
 
 
 def parse_time(value: object) -> datetime | None:
-    """Read an ISO 8601 time as Airflow writes it, in UTC if it has no zone; empty and null give ``None``."""
+    """Read an ISO 8601 time as Airflow writes it, in UTC if it has no zone; return ``None`` for empty and null."""
     if not value:
         return None
     moment = datetime.fromisoformat(str(value).replace("Z", "+00:00"))

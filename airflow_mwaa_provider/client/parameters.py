@@ -37,12 +37,12 @@ _LEAST_OF_DATABASE, _MOST_OF_DATABASE = timedelta(milliseconds=1), timedelta(day
 
 
 def run_states(names: Collection[str] | str | None, parameter: str) -> frozenset[DagRunState]:
-    """Read states of a DAG run; ``None`` gives the empty set."""
+    """Read states of a DAG run; return the empty set for ``None``."""
     return _states(DagRunState, names, parameter)
 
 
 def task_states(names: Collection[str] | str | None, parameter: str) -> frozenset[TaskState]:
-    """Read states of a task; ``None`` gives the empty set."""
+    """Read states of a task; return the empty set for ``None``."""
     return _states(TaskState, names, parameter)
 
 
@@ -69,7 +69,7 @@ def major_version(version: object) -> int | None:
 
 
 def parse_datetime(value: str | datetime | None, parameter: str) -> datetime | None:
-    """Read a date with a time zone; an empty string gives ``None``."""
+    """Read a date with a time zone; return ``None`` for an empty string."""
     if value is None or value == "":
         return None
     try:
@@ -165,7 +165,7 @@ def flag(value: object, parameter: str) -> bool:
 
 
 def names(value: Any, parameter: str, *, example: str = "['dag_run', 'task_instance']") -> list[str] | None:
-    """Read a list of names; ``None`` stays ``None``."""
+    """Read a list of names; return ``None`` for ``None``."""
     if value is None:
         return None
     if isinstance(value, str) or not hasattr(value, "__iter__"):

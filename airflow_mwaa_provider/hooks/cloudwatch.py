@@ -87,8 +87,8 @@ class CloudWatchMetricsHook(BaseHook):
 
         :param namespace: namespace of the metrics, such as ``"Sales"``; not one of AWS's own.
         :param metrics: one or many :class:`~airflow_mwaa_provider.monitoring.metrics.Metric`, or dicts of its fields.
-        :param repeat_unsure: repeat a request that CloudWatch may have accepted. Safe if nobody uses the metrics' sums
-            and sample counts.
+        :param repeat_unsure: repeat a request that CloudWatch may have accepted. Safe if the metrics' sums
+            and sample counts are not used.
         :param policy: how long and how often one request is repeated. Default: for 60 seconds.
         :raises MwaaInputError: CloudWatch would reject a metric. Nothing was sent.
         :raises MetricsNotSent: a request failed; says which metrics were sent.

@@ -49,13 +49,13 @@ def known_elements(names: Collection[str] | str | None) -> Collection[str] | str
 
 
 def run_states(names: Collection[str] | str | None, parameter: str) -> frozenset[DagRunState]:
-    """Read states of a DAG run; ``None`` gives the empty set."""
+    """Read states of a DAG run; return the empty set for ``None``."""
     _check_is_no_spelled_list(names, parameter)
     return parameters.run_states(names, parameter)
 
 
 def task_states(names: Collection[str] | str | None, parameter: str) -> frozenset[TaskState]:
-    """Read states of a task; ``None`` gives the empty set."""
+    """Read states of a task; return the empty set for ``None``."""
     _check_is_no_spelled_list(names, parameter)
     return parameters.task_states(names, parameter)
 

@@ -342,7 +342,7 @@ class Daemon:
 
     def report(self, event: dict[str, Any]) -> None:
         """Report an event to the process that started this one."""
-        with contextlib.suppress(OSError, ValueError):  # nobody listens any more
+        with contextlib.suppress(OSError, ValueError):  # no client listens any more
             sys.stdout.write(json.dumps(event) + "\n")
             sys.stdout.flush()
 

@@ -58,7 +58,7 @@ def plan_cleanup(
     route: str = "database",
     tell: Callable[[str], None] = log.debug,
 ) -> Plan:
-    """Count what a cleanup would delete, and say what it would keep; delete nothing.
+    """Count what a cleanup would delete, and report what it would keep; delete nothing.
 
     :param tell: called with what is counted, before each query that may take long.
     :raises TableNotFound: a table does not exist.

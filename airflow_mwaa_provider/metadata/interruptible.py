@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Queries that end when the process is told to stop, by Ctrl-C or SIGTERM.
+"""Queries that end when the process is stopped by Ctrl-C or SIGTERM.
 
 psycopg2 waits for an answer in C code, where Python runs no signal handler before the query has ended. So the main
 thread, the only one that handles signals, lets another thread wait, and cancels the query when a handler raises.

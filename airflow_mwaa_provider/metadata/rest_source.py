@@ -176,7 +176,7 @@ class RestSource:
             yield from paginator.within(table.born)
         elif table.born is not None:
             assert table.began is not None
-            # Rows of the last minute and rows that have not started are one group: a row that starts now stays in it.
+            # Rows of the last minute and rows that have not started are one group: a row that starts now remains in it.
             recently = micros(self.horizon())
             low, high = _span(rows.window)
             yield from paginator.within(table.began, low, min(high, recently))

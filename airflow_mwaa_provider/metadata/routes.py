@@ -53,7 +53,7 @@ class Way(Generic[Taken]):
     :param route: its name.
     :param take: takes it and returns what it leads to.
     :param place: where it leads, for logs.
-    :param lets_pass: whether ``auto`` goes on to the next way after an error of ``take``.
+    :param lets_pass: whether ``auto`` continues with the next route after an error of ``take``.
     """
 
     route: str

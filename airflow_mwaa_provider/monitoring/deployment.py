@@ -81,7 +81,7 @@ class DashboardDeployment:
         self._calls = AwsCalls(client, "CloudWatch", "cloudwatch", policy=policy)
 
     def plan(self, body: Mapping[str, Any]) -> Change:
-        """Return what must be done to give the dashboard a body; write nothing.
+        """Return the change that applies a body to the dashboard; write nothing.
 
         :param body: the result of :func:`dashboard.build`.
         :raises MwaaInputError: a dashboard of this name exists that was not created here, or shows other environments.
@@ -163,7 +163,7 @@ class AlarmDeployment:
         self._calls = AwsCalls(client, "CloudWatch", "cloudwatch", policy=policy)
 
     def plan(self, requests: Iterable[Mapping[str, Any]]) -> list[Change]:
-        """Return what must be done to give the environments these alarms, and no others created here; write nothing.
+        """Return the changes after which the environments have these alarms, and no others created here; write nothing.
 
         :param requests: the result of :func:`alarms.alarm_requests`.
         :raises MwaaInputError: an alarm of such a name exists that was not created here.
@@ -214,7 +214,7 @@ class AlarmDeployment:
                 _tell(done, change)
 
     def _there(self) -> dict[str, Mapping[str, Any]]:
-        """Return the alarms under the names of these environments, by name, whoever created them."""
+        """Return the alarms under the names of these environments, by name, regardless of who created them."""
         found: dict[str, Mapping[str, Any]] = {}
         for env_name in self.env_names:
             pages = self._calls.pages(

@@ -50,7 +50,7 @@ class StatisticSet:
 class Metric:
     """One or more numbers with a name, dimensions and a time.
 
-    Give one of ``value``, ``values`` and ``statistics``.
+    Set one of ``value``, ``values`` and ``statistics``.
 
     A number is a Python number, a ``Decimal``, a number of numpy or another library that converts to a float, or a
     string of one, as templates render it.

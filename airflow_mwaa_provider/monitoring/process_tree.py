@@ -34,7 +34,7 @@ _LITTLE_BYTES = 4_000_000
 
 @dataclass
 class Usage:
-    """What a process and its descendants use; a number that is not available is ``None``, and ``missing`` says why.
+    """What a process and its descendants use; an unavailable number is ``None``, and ``missing`` gives the reason.
 
     :param memory_bytes: proportional set size: memory that processes share counts once, divided among them.
     :param peak_bytes: the largest known value, including between two measurements.

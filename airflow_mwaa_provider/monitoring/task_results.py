@@ -376,7 +376,7 @@ class TaskFile:
     def finish(self) -> None:
         """Pass it to the publisher: at once, or, if this process no longer may, when it has ended.
 
-        :raises OSError: that is impossible, for example because so many wait that nobody seems to publish.
+        :raises OSError: that is impossible, for example because so many wait that no publisher seems to run.
         """
         try:
             waiting = len(self._results._names("done-"))

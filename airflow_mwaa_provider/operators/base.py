@@ -25,7 +25,7 @@ def given(other: tuple[str, Any], first: tuple[str, Any], default_args: Mapping[
     are from there, ``first`` wins.
 
     :return: the name and the value; the other name and ``None`` if neither is given.
-    :raises MwaaInputError: the task itself gives both, and they differ.
+    :raises MwaaInputError: the task itself sets both, and they differ.
     """
     both = [(name, value) for name, value in (first, other) if value is not None]
     own = [(name, value) for name, value in both if value != (default_args or {}).get(name)]

@@ -72,8 +72,8 @@ class CloudWatchMetricsOperator(_MetricsOperator):
     :param namespace: namespace of the metrics (templated); not one of AWS's own.
     :param metrics: one or many :class:`~airflow_mwaa_provider.monitoring.metrics.Metric`, or dicts of its fields
         (templated), or what another task returned.
-    :param repeat_unsure: repeat a request that CloudWatch may have accepted. Safe if nobody uses the metrics' sums and
-        sample counts.
+    :param repeat_unsure: repeat a request that CloudWatch may have accepted. Safe if the metrics' sums and
+        sample counts are not used.
     :return: ``{"metrics": …, "requests": …}``.
     """
 

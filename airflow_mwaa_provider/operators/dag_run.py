@@ -236,7 +236,7 @@ class MwaaTriggerDagRunOperator(MwaaEnvironmentOperator):
         :raises AirflowSkipException: it is somebody else's, and ``skip_when_already_exists`` is set.
         :raises AirflowFailException: it is somebody else's, so a retry would not help.
         """
-        # Nobody else derives the same id. With a date, the run may be of an earlier round, before the task was cleared,
+        # No other task derives this ID. With a date, the run may be of an earlier round, before the task was cleared,
         # or of a source run with the same id that was deleted.
         dated = self.trigger_run_id is None and self.logical_date is not None
         earlier_source_run = dated and began_before(context, run)

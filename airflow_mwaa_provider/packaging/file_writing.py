@@ -33,7 +33,7 @@ class Draft:
         """Whether the file has other content than before; known after the block."""
         self._target = path
         self._path = path.with_name(f".{path.name}.{token_hex(4)}")
-        # Not mkstemp: its files can be read by their owner only, whatever the umask says.
+        # Not mkstemp: only their owner can read its files, regardless of the umask.
         self.file: BufferedRandom = os.fdopen(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666), "w+b")
         if mode is not None:
             os.fchmod(self.file.fileno(), mode)

@@ -5,7 +5,7 @@ They are read as resources of the package, so that an installed wheel, a zipped 
 standard library is imported.
 
 Source: Apache Airflow's published constraints, as in the source repository of MWAA's images; the header of each file
-says which.
+names it.
 """
 
 from __future__ import annotations

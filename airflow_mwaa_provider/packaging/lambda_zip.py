@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The zip of the Lambda functions: what their handlers import from this package, and ``requests`` on request.
 
-The same sources give the same bytes on any machine: see :mod:`~airflow_mwaa_provider.packaging.zip_writing`.
+The same sources produce the same bytes on any machine: see :mod:`~airflow_mwaa_provider.packaging.zip_writing`.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ class Problem:
     :param code: the kind of problem, in words joined by dashes: stable, for machines and for the docs.
     :param where: file and line (``requirements.txt:12``), or archive and entry (``plugins.zip: my/plugin.py``).
     :param what: a sentence that names the thing.
-    :param fix: a sentence that says what to do.
+    :param fix: a sentence with what to do.
     """
 
     code: str

@@ -86,7 +86,7 @@ def wheel_name_problem(path: str, archive: str, image: Image) -> Problem | None:
 
 
 def wheel_content_problem(path: str, archive: str, content: IO[bytes], image: Image) -> Problem | None:
-    """Return why an image's pip cannot install a wheel: it is damaged, not what its name says, or of another format."""
+    """Return why an image's pip cannot install a wheel: it is damaged, misnamed, or of another format."""
     where = f"{archive}: {path}"
     try:
         with zipfile.ZipFile(content) as wheel:

@@ -5,7 +5,7 @@ Entries are sorted by name; their times are fixed, and their modes are those tha
 machine. A file is streamed, never read as a whole, and may be larger than 4 GiB (ZIP64).
 
 The output of a *compressor* depends on its build: zlib-ng, which newer Pythons use on some systems, deflates the same
-file to other bytes than zlib does. So :attr:`Compression.STORED` gives the same bytes on any machine, and
+file to other bytes than zlib does. So :attr:`Compression.STORED` produces the same bytes on any machine, and
 :attr:`Compression.DEFLATED` wherever zlib is the same.
 """
 

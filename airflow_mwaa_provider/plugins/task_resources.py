@@ -61,7 +61,7 @@ class TaskResourcesListener:
 
     @hookimpl
     def on_task_instance_running(self, task_instance: Any) -> None:
-        """Begin to measure; tell of tasks that were killed."""
+        """Begin to measure; report tasks that were killed."""
         with _never_fails():
             self._begin(task_instance)
 
@@ -87,7 +87,7 @@ class TaskResourcesListener:
     def before_stopping(self) -> None:
         """End in any other way: deferred, rescheduled, and skipped on Airflow 2.
 
-        Airflow 2 calls it in the process that supervises the task too, and there it tells of a task that was killed.
+        Airflow 2 calls it in the process that supervises the task too, and there it reports a task that was killed.
         """
         with _never_fails():
             self._end(None)
@@ -97,7 +97,7 @@ class TaskResourcesListener:
                     self._publish_soon()
 
     def _at_exit(self) -> None:
-        """End a task of which Airflow tells nothing more, such as one of ``airflow tasks test`` on Airflow 2."""
+        """End a task about which Airflow reports nothing more, such as one of ``airflow tasks test`` on Airflow 2."""
         with _never_fails():
             self._end(None)
 
@@ -156,7 +156,7 @@ class TaskResourcesListener:
             self._results.publish_soon(self.namespace, self.most_tasks, self._variables or os.environ)
 
     def _tell_killed(self) -> bool:
-        """Tell of tasks that were killed; return whether there were any."""
+        """Report tasks that were killed; return whether there were any."""
         from airflow_mwaa_provider.monitoring.task_resources import killed_line
 
         samples = self._results.killed(leave_to_parents=not AIRFLOW_V_3) if self._results else []

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Remove the folders of environments that no longer exist: with another Fernet key, nobody reads or cleans them."""
+"""Remove the folders of environments that no longer exist: with another Fernet key, no process reads or cleans them."""
 
 from __future__ import annotations
 

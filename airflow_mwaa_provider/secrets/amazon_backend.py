@@ -2,7 +2,7 @@
 """Ask AWS through the amazon provider's own backend, and record what AWS answered.
 
 That backend decides which names are asked for and how answers are used; it turns most errors into "not found". Here its
-client is watched, so that a missing secret can be told from a key that may not be used.
+client is watched, to distinguish a missing secret from a key that may not be used.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ class Reply:
 class Answer:
     """The result of a look-up.
 
-    :param outcome: one of an entry's outcomes; ``None`` if nothing was requested, or nobody answered.
+    :param outcome: one of an entry's outcomes; ``None`` if nothing was requested, or there was no answer.
     :param replies: the replies, in the order of the requests.
     :param error: what the amazon provider's backend raised.
     """

@@ -37,7 +37,7 @@ def own_airflow_version() -> str:
 
 
 def own_configuration() -> Configuration:
-    """Return what the configuration of this process says about secrets backends."""
+    """Return what the configuration of this process defines about secrets backends."""
     conf = import_module("airflow.configuration").conf
 
     def option(section: str, name: str) -> str | None:

@@ -47,7 +47,7 @@ _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 
 def describe(cache: LookUpCache, identity: Identity, answer: Answer) -> str:
-    """Return what is wrong with an answer, in one line; empty if nothing is, or if nobody wants to know."""
+    """Return what is wrong with an answer, in one line; empty if nothing is, or if it is not to be reported."""
     problem = describe_problem(cache, identity, answer)
     return f"{subject(identity)}: {problem}" if problem else ""
 

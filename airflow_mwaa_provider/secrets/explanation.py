@@ -91,7 +91,7 @@ class Source:
     :param title: its name.
     :param process: the process that asks it.
     :param names: the names that it is asked for, in order.
-    :param detail: the reason, and what to do; empty if there is nothing to say.
+    :param detail: the reason, and what to do; empty if there is nothing to report.
     :param cached: the different answer in this container's cache; empty if there is none.
     :param similar: names of secrets that may have been meant.
     :param region: the AWS region that is asked.

@@ -90,7 +90,7 @@ class LookUpCache:
     :param service: boto3's name of its service.
     :param given: its keywords.
     :param options: the options of the cache.
-    :param is_told_by_caller: if nobody answers, the caller gets an exception, and no line is logged. For half a minute
+    :param is_told_by_caller: without an answer, the caller gets an exception, and no line is logged. For half a minute
         nothing else is asked then: the caller continues without, and should not wait for each secret.
     """
 

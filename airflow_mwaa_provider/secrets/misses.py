@@ -25,8 +25,8 @@ __all__ = ["denied", "read_again", "read_through"]
 
 _WAIT_S = 20.0
 _RETRY_AFTER_S = 30.0
-"""How long nobody asks again after a request without an answer: if a stale answer can be used, or for any secret if
-callers are told."""
+"""How long no process asks again after a request without an answer: if a stale answer can be used, or for any secret if
+callers are notified."""
 _BATCH = 20
 _LOOKED_AT = 200
 _REVALIDATED_EARLY = 0.8
@@ -39,7 +39,7 @@ def read_through(cache: LookUpCache, identity: Identity) -> Entry | None:
     """Return an answer: a fresh one if possible, otherwise one past its time to live.
 
     :return: ``None`` if the amazon provider's backend treats the result as "not found" without being sure.
-    :raises SecretsUnavailable: nobody answered, now or for another look-up of this kind in the last half minute.
+    :raises SecretsUnavailable: no answer, now or for another look-up of this kind in the last half minute.
     """
     cache.statistics.count(misses=1)
     began_s = now_s()

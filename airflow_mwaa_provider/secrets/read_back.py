@@ -11,7 +11,7 @@ __all__ = ["ReadBack"]
 class ReadBack:
     """The backend of tasks, with the client that the migration writes with.
 
-    The cached backend gives the same answers as this one; here nothing may come from a cache.
+    The cached backend returns the same answers as this one; here nothing may come from a cache.
 
     :param client: a boto3 client for Secrets Manager.
     """

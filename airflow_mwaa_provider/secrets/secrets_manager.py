@@ -78,7 +78,7 @@ class CachedBackend(BaseSecretsBackend):
 
         :param kind: ``"connection"``, ``"variable"`` or ``"config"``.
         :return: whether the answer differs from the one that this process was given last.
-        :raises SecretsUnavailable: nobody answered, and nothing is cached.
+        :raises SecretsUnavailable: no answer, and nothing is cached.
         """
         from airflow_mwaa_provider.secrets.misses import read_again
 

@@ -175,7 +175,7 @@ class Entry:
 
 
 def now_s() -> float:
-    """Return the seconds since the machine started: a clock that its processes share, and that nobody can set."""
+    """Return the seconds since the machine started: a clock that its processes share, and that cannot be set."""
     return time.clock_gettime(_CLOCK)
 
 
@@ -195,7 +195,7 @@ def boot_id() -> str:
 
 
 class UnusableFolder(OSError):
-    """The folder of the cache cannot be used; the message says why. To a writer it is like any other error."""
+    """The folder of the cache cannot be used; the message gives the reason. To a writer it is like any other error."""
 
 
 class CacheKeys:
@@ -574,7 +574,7 @@ def default_parent() -> str:
 
 
 def _make_parent(folder: str) -> None:
-    """Create the parent folder, or check that nobody else can replace folders in it."""
+    """Create the parent folder, or check that no other user can replace folders in it."""
     found = _made(folder)
     if found.st_uid not in (os.geteuid(), 0):
         raise UnusableFolder(f"{folder}: it belongs to another user")

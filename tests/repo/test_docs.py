@@ -307,7 +307,6 @@ NO_PROMISES = {
     # A state that passes while something runs.
     r"not started yet|aren't healthy yet": "a process that starts",
     r"not verified yet": "a signature, on its way through the checks",
-    r"nobody has asked after yet": "a process that has ended",
     r"need not exist yet|must not exist yet": "a run that is waited for, and an object that is about to be written",
     r"currently valid credentials": "they expire",
     # What an Airflow version has, or lacks.

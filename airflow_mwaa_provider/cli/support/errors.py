@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How a command ends when it fails: one line on stderr that says what to do; exit status 1, or 2 for misuse."""
+"""How a command ends when it fails: one line on stderr with what to do; exit status 1, or 2 for misuse."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Questions that a command asks a person before it changes much. Where nobody can answer, nothing is asked."""
+"""Questions that a command asks a person before it changes much. It asks none if no person can answer."""
 
 from __future__ import annotations
 

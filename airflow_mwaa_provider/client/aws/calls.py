@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Calls of any AWS service: retried within a deadline, with every error one line that says what to do.
+"""Calls of any AWS service: retried within a deadline, with every error in one line that includes what to do.
 
 botocore's own retries must be off in the clients used here, because it repeats what may already have taken effect.
 """

@@ -77,7 +77,7 @@ class _Plan:
 class Gateway:
     """Serves ``https://ADDRESS`` of one environment.
 
-    Unproven: the bodies of MWAA's error answers. It is known that a rejected token gives HTTP 403; the JSON
+    Unproven: the bodies of MWAA's error answers. It is known that a rejected token causes HTTP 403; the JSON
     ``{"message": "Forbidden"}`` is the wording of AWS's gateways. The path of the other Airflow major answers 404
     (seen by users who posted to Airflow 3's login path on a 2.11 environment).
     """

@@ -70,7 +70,7 @@ async def run(
 ) -> CommandEnd:
     """Run a command, and copy its output to a log while it runs. Canceling ends it.
 
-    Processes that it leaves in the background keep running, and nobody reads their output.
+    Processes that it leaves in the background keep running, and their output is not read.
 
     :raises LocalMwaaError: it cannot be started.
     """

@@ -116,7 +116,7 @@ def forget_oldest_points(backend: Any, kept: int) -> None:
 
 
 def _untrack(*models: type) -> None:
-    # moto lists all objects that ever existed, for a page that nobody reads: memory would never be freed.
+    # moto lists all objects that ever existed, for a page that is never read: memory would never be freed.
     for model in models:
         untracked: Any = model
         untracked.__new__ = staticmethod(_new)

@@ -137,7 +137,7 @@ class PostgresServer:
         return bool(await self.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,)))
 
     async def create_database(self, name: str, template: str | None = None) -> None:
-        """Create a database, as a copy of the template (to which nobody may be connected) if one is named."""
+        """Create a database, as a copy of the template (which must have no connections) if one is named."""
         await self.execute(
             psycopg2.sql.SQL("CREATE DATABASE {} OWNER {} TEMPLATE {}").format(
                 *map(psycopg2.sql.Identifier, (name, AIRFLOW_USER, template or "template0"))
@@ -151,7 +151,7 @@ class PostgresServer:
         )
 
     async def rename_database(self, name: str, new_name: str) -> None:
-        """Rename a database to which nobody is connected."""
+        """Rename a database that has no connections."""
         await self.execute(
             psycopg2.sql.SQL("ALTER DATABASE {} RENAME TO {}").format(
                 psycopg2.sql.Identifier(name), psycopg2.sql.Identifier(new_name)

@@ -238,7 +238,7 @@ def end_all(folder: Path, environment: str | None = None, grace_s: float = 5.0) 
 
 
 def lives(pid: int) -> bool:
-    """Return whether a process runs. One that has ended and that nobody has asked after yet does not."""
+    """Return whether a process runs. A zombie does not."""
     try:
         return _lives(psutil.Process(pid))
     except psutil.Error:

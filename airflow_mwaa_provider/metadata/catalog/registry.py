@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a metadata database's own catalog does not say about its tables: which column is a row's time, what is secret.
+"""What a metadata database's own catalog does not show about its tables: which column is a row's time, what is secret.
 
 Names that a version does not have are skipped, so one registry serves all versions. A table that is not in it is still
 exported: its time is guessed from the usual names.
@@ -48,7 +48,7 @@ FACTS: dict[str, TableFacts] = {
         time=("start_date", "end_date"),
         changed=("updated_at", "end_date", "start_date", "queued_dttm"),
         parent="dag_run",
-        # Airflow 3 gives a task that runs again another id.
+        # Airflow 3 assigns another ID to a task that runs again.
         identity=("dag_id", "task_id", "run_id", "map_index"),
     ),
     "task_instance_history": TableFacts(

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Find the rows that were written since an earlier snapshot of a database, by the transactions that wrote them.
 
-The times of a row say when something happened, not when the row was written: Airflow copies old times into new rows (a
+The times of a row are when something happened, not when the row was written: Airflow copies old times into new rows (a
 cleared task's into its history), gives links the times of what they link to, and leaves times empty. PostgreSQL records
 in each row the transaction that wrote it, in the system column ``xmin``.
 """

@@ -156,7 +156,7 @@ class Outcome:
     :param paused_s: how long the cleanup paused because the environment was under load.
     :param paused_why: the reasons, and how many seconds for each.
     :param archive: the manifest of the archive that has the deleted rows, ``s3://BUCKET/KEY``.
-    :param timed_out: the sentence of ``skipped`` that says that ``max_duration`` was over; ``None`` if it was not.
+    :param timed_out: the sentence of ``skipped`` for an exceeded ``max_duration``; ``None`` if it was not exceeded.
     """
 
     tables: dict[str, TableOutcome] = field(default_factory=dict)

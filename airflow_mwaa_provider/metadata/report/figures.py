@@ -40,7 +40,7 @@ __all__ = [
 
 DAY_S, HOUR_S = 86_400, 3_600
 MAX_NAMES = 50_000
-"""DAGs, and tasks, that are told apart; those that come after are counted together."""
+"""DAGs, and tasks, that are counted separately; later ones are counted together."""
 REST = "(others)"
 RECENT_DAYS = 14
 MAP_DAYS = 28

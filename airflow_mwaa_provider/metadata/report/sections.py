@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The sections of the report's page. If the export lacks data for a section, it says so in one sentence."""
+"""The sections of the report's page. If the export lacks data for a section, one sentence states that."""
 
 from __future__ import annotations
 

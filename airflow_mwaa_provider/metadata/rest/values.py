@@ -22,7 +22,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 EARLIEST_US = (datetime.min.replace(tzinfo=UTC) - _EPOCH) // _MICROSECOND
 LATEST_US = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // _MICROSECOND + 1
-"""Both in microseconds since 1970: the first that Airflow can tell, and the first that it cannot."""
+"""Both in microseconds since 1970: the first that Airflow can represent, and the first that it cannot."""
 
 _NEEDS_QUOTES = re.compile(r'[",\r\n]')
 # float8out's own limits for digits without an exponent.

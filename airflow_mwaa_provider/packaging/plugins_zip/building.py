@@ -92,7 +92,7 @@ def build_plugins(
 ) -> BuiltPlugins:
     """Build a plugins.zip, and write it if it has no errors.
 
-    The same sources give the same bytes, whatever their times and the order in which they are given, unless lines of
+    The same sources produce the same bytes, regardless of their times and order, unless lines of
     an ``.airflowignore`` begin with ``!``: then their order counts. With :attr:`Compression.DEFLATED` they do wherever
     zlib is the same. It takes a few megabytes of memory.
 

@@ -169,7 +169,7 @@ def plugin_name_problems(names: Mapping[str, Sequence[str]], archive: str) -> It
 
 
 def syntax_problem(path: str, content: bytes, archive: str, image: Image) -> Problem | None:
-    """Return why the image's Python cannot compile a file, as far as the running Python can tell."""
+    """Return why the image's Python cannot compile a file, as far as the running Python can detect it."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

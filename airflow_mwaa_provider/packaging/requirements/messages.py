@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What uv and pip print, read where they offer no other form: exit codes and JSON do not tell these cases apart.
+"""What uv and pip print, read where they offer no other form: exit codes and JSON do not distinguish these cases.
 
 Nothing else in this package depends on the wording of another program. Read in uv 0.7 and 0.13 and in pip 23.2;
 ``tests/packaging/test_resolver_messages.py`` has the installed uv and pip print each of these.

@@ -97,7 +97,7 @@ def package_offline(
 
     The wheels are those that the check has found for the image's Python and platform. They are downloaded and compared
     with the index's SHA-256; a source that is pure Python is built. Then the new file is resolved from the wheels
-    alone. The same wheels give the same zip, byte for byte. Packages that the image already has are included.
+    alone. The same wheels produce the same zip, byte for byte. Packages that the image already has are included.
 
     :param requirements: path of the file.
     :param airflow_version: of the environment, such as ``3.3.1``.

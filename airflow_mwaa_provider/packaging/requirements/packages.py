@@ -224,7 +224,7 @@ class PackageChecks:
         files = [each for each in (wheel, *package.others, source) if each is not None]
         algorithms = {value.partition(":")[0] for value in line.hashes}
         for each in files:
-            # A digest that the index does not give cannot be compared.
+            # A digest that the index does not provide cannot be compared.
             known = {value.partition(":")[0] for value in each.hashes}
             if line.hashes & set(each.hashes) or not algorithms <= known:
                 return

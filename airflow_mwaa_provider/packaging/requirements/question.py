@@ -85,7 +85,7 @@ class IndexOptions:
 
 
 def constraints_to_ask(file: RequirementsFile, known: Sequence[Problem]) -> tuple[tuple[str, ...], list[Problem]]:
-    """Return the constraints that the image gives pip, as lines.
+    """Return the constraints that the image passes to pip, as lines.
 
     :param known: problems that were found before.
     :raises MwaaInputError: the copy of the constraints file cannot be read.

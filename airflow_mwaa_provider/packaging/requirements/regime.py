@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which constraints an image gives pip beside a requirements file.
+"""Which constraints an image passes to pip with a requirements file.
 
 The images look for ``-c`` or ``--constraint`` and a space after it, in each line, comments included. Without it they
 give pip their own constraints. A commented line switches these off, as MWAA intends. Some 25 packages that MWAA needs

@@ -33,7 +33,7 @@ _NAME = "SET LOCAL application_name TO 'airflow-mwaa cleanup'"
 # If a policy would hide rows, such as those that keep others, the query fails.
 _ALL_ROWS = "SET LOCAL row_security TO off"
 _READING = f"{_NAME}; {_ALL_ROWS}; SET LOCAL TimeZone TO 'UTC'; SET LOCAL standard_conforming_strings TO on"
-# Dependents of a few rows are found by index, whatever the statistics say, also in the foreign keys' own queries. If a
+# Dependents of a few rows are found by index, regardless of the statistics, also in the foreign keys' own queries. If a
 # crash of the server undoes the last transactions, the next cleanup repeats them.
 _SETTINGS = (
     f"{_NAME}; {_ALL_ROWS}; SET LOCAL TimeZone TO 'UTC'; SET LOCAL DateStyle TO 'ISO, YMD'; "

@@ -102,7 +102,7 @@ class ApiCleanup:
         self._request(UNITS, {"options": self._options.document()}, "the parts of the cleanup")
 
     def plan(self) -> Plan:
-        """Count what a cleanup would delete, and say what it would keep; delete nothing.
+        """Count what a cleanup would delete, and report what it would keep; delete nothing.
 
         :raises DatabaseRefused: counting takes longer than a request may.
         :raises AccessDenied: the caller may not clean one of the tables.

@@ -2,7 +2,7 @@
 """Route ``cli``: Airflow's own ``db clean``, called through the CLI endpoint of an environment, with safeguards.
 
 ``db clean`` exits with 0 after a failure and deletes unfinished runs, and MWAA interrupts a long call. So rows are
-counted before and after each call, and the counts say what happened. Dependents of runs are deleted only as far as no
+counted before and after each call, and the counts show what happened. Dependents of runs are deleted only as far as no
 unfinished run can be among them; tables of which ``db clean`` would delete rows in use are not cleaned; and a call is
 given no more rows than it can delete in a short time, the oldest first.
 """

@@ -37,7 +37,7 @@ _XCOM_ARCHIVE = "_xcom_archive"
 """Left by an upgrade: no rows are added to it, so it is cleaned only if it is named."""
 
 OF_RUNS = frozenset({*_DEPENDENTS, RUNS, "sla_miss", "celery_taskmeta", _XCOM_ARCHIVE})
-"""Tables with rows of runs, whose own times don't say whether the run is over."""
+"""Tables with rows of runs, whose own times do not show whether the run is over."""
 
 LIVE = frozenset({"job", "callback_request"}) | {
     name for name, root in rules.ROOTS.items() if name not in OF_RUNS and any(rule.sql for rule in root.retention_rules)

@@ -54,7 +54,7 @@ class Bound:
 
     @property
     def clause(self) -> str:
-        """A clause that says what is kept, and why."""
+        """A clause with what is kept, and why."""
         since = f"rows that began at {self.time:%Y-%m-%d %H:%M} UTC or later are kept because {self.why}"
         return f"{since}; routes database and api can tell its rows from others" if self.is_unfinished else since
 

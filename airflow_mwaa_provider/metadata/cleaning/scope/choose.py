@@ -236,7 +236,7 @@ class _Choice:
         return " AND ".join(terms)
 
     def _undated_sql(self, name: str) -> str:
-        """Return the condition for rows without a date; their ids tell whether they are old."""
+        """Return the condition for rows without a date; their IDs show whether they are old."""
         if self._options.max_age is not None or not _may_lack_time(self._schema, name):
             return ""
         time = first_time_sql(self._schema.tables[name], rules.ROOTS[name].time)

@@ -83,7 +83,7 @@ def count_rows(
 ) -> Iterator[tuple[CleanupUnit, dict[str, int]]]:
     """Count the rows to delete of each table, unit by unit.
 
-    :param ask: runs a query; its second argument says what for.
+    :param ask: runs a query; its second argument is the purpose.
     """
     for number, unit in enumerate(units):
         earlier = units[:number]

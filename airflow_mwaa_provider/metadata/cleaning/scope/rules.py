@@ -61,7 +61,7 @@ class RetentionRule:
 class Root:
     """A table whose rows are deleted by their own age, with their dependents.
 
-    :param time: columns that say when a row ended; the first that isn't NULL counts.
+    :param time: columns with the time when a row ended; the first that isn't NULL counts.
     :param retention_rules: what keeps a row, besides references from tables whose rows are not deleted with it.
     :param cascaded: tables whose rows may be deleted with a row.
     :param referrers: tables and columns that hold its primary key without a foreign key.
