@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The choice of a route: which is taken, and what is said of the others."""
+"""The choice of a route: which one is used, and what is reported about the others."""
 
 from __future__ import annotations
 
@@ -106,13 +106,13 @@ def test_which_errors_let_another_route_be_taken(error: MwaaError, usual: bool, 
                 choose_route("auto", [way, open_way("rest")], print)
 
 
-# -- the plan that a person sees --------------------------------------------------------------------
+# -- the plan that users see ------------------------------------------------------------------------
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 
 
 class Environment:
-    """An environment whose plugin exports, and may clean.
+    """An environment with a plugin that exports, and may clean.
 
     :param errors: of each call of the plugin in turn; the last one is that of all later ones.
     """
@@ -133,7 +133,7 @@ class Environment:
 
 
 def documented(page: str) -> str:
-    """Return the lines of the docs' example of a plan."""
+    """Return the lines of the example plan in the docs."""
     text = (Path(__file__).resolve().parents[2] / "docs" / f"{page}.md").read_text(encoding="utf-8")
     [block] = [block for block in text.split("```text\n")[1:] if block.startswith("Route ")]
     return block.partition("```")[0]

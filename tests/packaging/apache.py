@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Hadoop and Hive in Apache's layout, whose programs say what they are and what they were told."""
+"""Hadoop and Hive in Apache's layout, whose programs print their names and arguments."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ X86_64 = 62
 
 
 def tar_gz(path: Path, files: dict[str, bytes | str], *, time: int = 1) -> Path:
-    """An archive whose texts are files, executable in ``bin``; a string is a symbolic link."""
+    """An archive of text files, executable in ``bin``; a string is a symbolic link."""
     with gzip.GzipFile(path, "wb", mtime=time) as compressed, tarfile.open(fileobj=compressed, mode="w") as archive:
         for name, content in files.items():
             member = tarfile.TarInfo(name)

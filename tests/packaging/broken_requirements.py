@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Requirements files with one thing wrong: what the docs list, what the command says of each, and what pip said."""
+"""Requirements files with one error each: the list in the docs, the command's report, and pip's own message."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Broken:
-    """A file in which one thing is wrong.
+    """A file with one error.
 
     :param code: of the problem.
     :param shown: the line that the docs show.

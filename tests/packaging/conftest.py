@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A small package index, and uv that resolves against it alone."""
+"""A small package index, and uv that resolves only against it."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ def build_wheel(folder, settings=None, metadata=None):
             wheel.writestr(zipfile.ZipInfo(path), text)
     return name
 """
-"""Of a source that builds without a package index."""
+"""Files of a source archive that builds without a package index."""
 
 
 STATIC = {"pyproject.toml": BUILD_SYSTEM, "backend.py": BACKEND}
 
 
 def uv_folder() -> Path:
-    """The folder of uv: the scripts' own, which made the environment of the tests, else one of the machine."""
+    """Return the folder of uv: the scripts' own, which created the tests' environment, or the machine's."""
     found = sorted(ROOT.glob(".envs/bootstrap-*/bin/uv")) or [Path(shutil.which("uv") or "")]
     assert found[0].name == "uv", "uv is missing: run the tests with scripts/test, or install uv"
     return found[0].parent
@@ -44,7 +44,7 @@ def uv_folder() -> Path:
 
 @pytest.fixture(scope="session")
 def filled_index() -> WheelIndex:
-    """Packages under their real names, with what matters here of their real metadata."""
+    """Packages with their real names and the relevant parts of their real metadata."""
     index = WheelIndex()
     add = index.add
     for name, version in (
@@ -53,7 +53,7 @@ def filled_index() -> WheelIndex:
         *(("apache-airflow", "3.3.1"), ("apache-airflow-providers-amazon", "9.34.0"), ("requests", "2.34.2")),
     ):
         add(name, version)
-    add("awswrangler", "2.0.0")  # so old that it does not say what it needs
+    add("awswrangler", "2.0.0")  # too old to declare its requirements
     add("awswrangler", "3.1.0", "pyarrow<21", "pandas<3")
     add("awswrangler", "3.12.0", "pyarrow>=18,<21", "pandas<3")
     add("awswrangler", "3.17.1", "pyarrow>=20", "pandas>=2", extras=("redshift",))
@@ -113,7 +113,7 @@ def uv_cache(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture
 def index(filled_index: WheelIndex, index_url: str, uv_cache: str, monkeypatch: pytest.MonkeyPatch) -> WheelIndex:
-    """The index, running, as the only one that uv knows of."""
+    """The running index, as the only one that uv uses."""
     filled_index.asked.clear()
     for name in [name for name in os.environ if name.startswith(("UV_", "PIP_"))]:
         monkeypatch.delenv(name)

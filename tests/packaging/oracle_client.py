@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An Instant Client in Oracle's layout, with as much in it as python-oracledb asks for when it loads one."""
+"""An Instant Client in Oracle's layout, with what python-oracledb needs to load one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 FOLDER = "instantclient_21_12"
 VERSION = "21.12.0.0.0"
 CAN_BE_MADE = shutil.which("cc") is not None
-"""Whether there is the C compiler that it takes."""
+"""Return whether the required C compiler is available."""
 _AIO = "int io_setup(void) { return 0; }\n"
 # The version is only there when this was found, as Oracle's own libraries need one another.
 _NNZ = "int io_setup(void);\nint nnz_version(void) { return 21 + io_setup(); }\n"

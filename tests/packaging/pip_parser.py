@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Run by its path in an interpreter of its own, with a pip's folder or wheel: how pip reads requirements files.
+"""Parse requirements files as pip does: run by path in a separate interpreter, with a pip's folder or wheel.
 
-Reads files as JSON strings, one a line, and answers each with a line of JSON.
+It reads files as JSON strings, one per line, and answers each with a line of JSON.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ PYTHONS = str(Path(sys.executable).parent)
 
 
 def variables_for(url: str) -> dict[str, str]:
-    """What boto3 finds a CodeArtifact by."""
+    """Return the variables by which boto3 finds a CodeArtifact."""
     return {
         "AWS_ENDPOINT_URL_CODEARTIFACT": url,
         "AWS_ACCESS_KEY_ID": "key",
@@ -128,7 +128,7 @@ def code_artifact() -> Iterator[CodeArtifact]:
 
 
 class Container:
-    """A home, in which a script runs as a component; what it exported, and its log."""
+    """A home in which a script runs as a component, with what it exported, and its log."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Each broken file is found, and the table in the docs says of it what the command says."""
+"""Each broken file is detected, and the table in the docs agrees with the command."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ PAGE = Path(__file__).resolve().parents[2] / "docs" / "requirements.md"
 
 
 class Nothing(Resolver):
-    """Resolves to nothing, and asks nobody."""
+    """Resolves to nothing, without any requests."""
 
     def __init__(self) -> None:
         super().__init__(Target.of("3.3.1"), "nothing")
@@ -80,7 +80,7 @@ def test_each_code_of_the_sources_has_a_file() -> None:
 
 
 def test_no_problem_repeats_a_password(index: WheelIndex, tmp_path: Path) -> None:
-    """Wherever an address may stand."""
+    """Wherever an address may occur."""
     secret = "hunter2"
     address = f"https://me:{secret}@example.com"
     lines = [f"--index-url {address}/simple", f"-e git+{address}/maps", f"git+{address}/maps", f"-r {address}/base.txt"]
@@ -169,7 +169,7 @@ def test_which_addresses_hold_a_password(address: str, is_told: bool) -> None:
 
 @pytest.fixture(scope="module")
 def pip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The newest pip, in an environment of its own: it asks the machine's own package index."""
+    """The newest pip, in a separate environment, from the machine's own package index."""
     folder = tmp_path_factory.mktemp("pip")
     command = [uv_folder() / "uv", "venv", "--quiet", "--seed", "--python", sys.executable, folder]
     subprocess.run(command, check=True, env={**os.environ, "SSL_CERT_FILE": os.environ.get("PIP_CERT", "")})
@@ -183,7 +183,7 @@ def pip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ids=lambda broken: f"{broken.code}: {broken.shown[:40]}",
 )
 def test_what_pip_says_of_it(broken: Broken, pip: Path, tmp_path: Path) -> None:
-    """The same file, given to pip as the image gives it."""
+    """The same file, passed to pip as the image does."""
     (tmp_path / "requirements.txt").write_bytes(broken.bytes)
     pins = dict(essential_pins(broken.airflow))
     if regime_of(decode(broken.bytes)[0]) is Regime.IMAGE:

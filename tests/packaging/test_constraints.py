@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The pins of MWAA's images: each file, how it is found, that the wheel has it, and who names the versions."""
+"""The pins of MWAA's images: each file, how it is found, that the wheel has it, and where versions are named."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ def test_finding_them_imports_nothing_but_the_standard_library() -> None:
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Built as a release is: the wheel out of the source archive."""
+    """Built like a release: the wheel from the source archive."""
     folder = tmp_path_factory.mktemp("dist")
     build = [sys.executable, "-m", "hatchling", "build", "-d", str(folder)]
     subprocess.run([*build, "-t", "sdist"], cwd=ROOT, capture_output=True, check=True, timeout=120)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How a new image's constraints file gets in: ``scripts/lib/constraints.py``."""
+"""How a new image's constraints file is added: ``scripts/lib/constraints.py``."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ COPIED = (
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Where the command writes to in these tests."""
+    """The folder that the command writes to in these tests."""
     folder = tmp_path / "constraints"
     folder.mkdir()
     return folder
@@ -134,7 +134,7 @@ def test_a_folder_that_cannot_be_written_is_one_line_and_status_1(
 
 @pytest.mark.parametrize("version", image_constraints.versions())
 def test_every_file_that_is_kept_came_in_this_way(version: str, folder: Path) -> None:
-    """What the command makes of it is what is kept: nobody has edited one since."""
+    """The stored files are what the command writes: none was edited afterwards."""
     assert constraints.main(["add", str(KEPT / f"{version}.txt")], folder) == 0
     assert (folder / f"{version}.txt").read_bytes() == (KEPT / f"{version}.txt").read_bytes()
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A plugins.zip out of folders, files, wheels, other zips and the archives of Oracle and Apache."""
+"""A plugins.zip from folders, files, wheels, other zips and the archives of Oracle and Apache."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def test_what_two_sources_share_is_the_same_in_any_order(tmp_path: Path) -> None
 
 
 def test_names_of_other_zips_are_read_as_unzip_reads_them(tmp_path: Path) -> None:
-    """Info-ZIP writes UTF-8 and does not say so; others write an old code page, and UTF-8 beside it."""
+    """Info-ZIP writes UTF-8 without declaring it; others write an old code page, and UTF-8 in addition."""
     other = tmp_path / "other.zip"
     without_flag = zipped(("tarifEE.py", b"")).replace(b"tarifEE.py", "tarifé.py".encode())
     other.write_bytes(without_flag)
@@ -242,7 +242,7 @@ def test_an_archive_that_is_damaged_inside_leaves_nothing(tmp_path: Path) -> Non
 
 
 def test_no_damage_of_an_archive_is_too_much(archives: Binaries, tmp_path: Path) -> None:
-    """Whatever bytes are wrong: it is used as it is, or refused in a line."""
+    """Whatever bytes are wrong, it is used unchanged, or refused in one line."""
     assert archives.oracle is not None
     assert archives.hadoop is not None
     chance = random.Random(7)
@@ -456,7 +456,7 @@ def test_the_plugin_and_the_startup_script_set_the_same_variables(archives: Bina
     (plugins / "airflow" / "plugins_manager.py").write_text("class AirflowPlugin: pass\n")
     names = [variable.name for variable in built.variables]
     show = f"import json, os; print(json.dumps({{name: os.environ.get(name) for name in {names!r}}}))"
-    # Twice, as Airflow does it in a process and in what that forks.
+    # Twice, as Airflow does in a process and in its forks.
     program = f"import importlib, plugin; importlib.reload(plugin); {show}"
     environ = {"PATH": "/usr/bin:/bin", "CLASSPATH": "/dags/classpath/*", "AIRFLOW_HOME": str(home)}
     by_plugin = subprocess.run(

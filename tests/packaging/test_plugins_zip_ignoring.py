@@ -32,7 +32,7 @@ LINES = [
 
 
 def airflow(folder: Path, syntax: Syntax) -> set[str] | None:
-    """What Airflow runs; None where it ends with an error."""
+    """Return what Airflow runs; None if it ends with an error."""
     try:
         found = [Path(path) for path in find_path_from_directory(str(folder), IGNORE_FILE, str(syntax))]
     except (RuntimeError, ValueError) as error:

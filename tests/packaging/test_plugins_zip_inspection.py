@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is wrong with a plugins.zip: each broken one, the table of them in the docs, and zips with which nothing is."""
+"""Problems of a plugins.zip: each broken one, the table of them in the docs, and valid zips."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ COMES_ALONG = {
     "differs-in-case": set(),
     "truncated": set(),
 }
-"""Other problems that a broken zip has beside the one that it is for."""
+"""Other problems of a broken zip, besides the one that it is for."""
 
 
 def codes(*entries: Entry, airflow_version: str | None = AIRFLOW) -> list[str]:
@@ -58,7 +58,7 @@ def test_each_problem_is_found_named_and_has_a_way_out(broken: Broken, tmp_path:
     path = tmp_path / "plugins.zip"
     broken.write(path)
     problems = inspect_file(path, airflow_version=AIRFLOW)
-    path.unlink()  # one has a gigabyte, and what tests leave is searched for secrets
+    path.unlink()  # one has a gigabyte, and the tests' leftovers are searched for secrets
     assert {problem.code for problem in problems} <= {broken.code, *COMES_ALONG.get(broken.code, ())}
     [problem] = [problem for problem in problems if problem.code == broken.code]
     assert problem.where.startswith("plugins.zip")
@@ -86,7 +86,7 @@ def test_what_the_local_mwaa_refuses_is_an_error(tmp_path: Path) -> None:
 
 
 def test_the_docs_show_what_is_said(tmp_path: Path) -> None:
-    """Written anew by ``python -m tests.packaging.zips``."""
+    """Update it with ``python -m tests.packaging.zips``."""
     assert table(tmp_path) in PAGE.read_text(encoding="utf-8")
     assert len({broken.code for broken in BROKEN}) == len(BROKEN) > 30
 
@@ -155,7 +155,7 @@ def test_links_that_lead_out_by_way_of_others() -> None:
 
 
 def test_what_unzip_makes_no_link_of_is_none() -> None:
-    """As Info-ZIP's unzip was seen to make it: systems 0 to 19 of the zip format."""
+    """As observed with Info-ZIP's unzip: systems 0 to 19 of the zip format."""
     for system, is_link in [(0, False), (3, True), (10, False), (14, False), (19, False)]:
         made = entry("link", mode=0o120777, system=system)
         assert codes(("a.py", b""), (made, b"a.py")) == ["link-not-of-unix"] * (not is_link), system
@@ -180,7 +180,7 @@ def test_files_of_passwords_and_keys_are_told_by_their_names() -> None:
 
 
 def test_what_its_owner_could_not_read() -> None:
-    """As Info-ZIP's unzip was seen to make it."""
+    """As observed with Info-ZIP's unzip."""
     for made, wrong in [
         (entry("d/", mode=0o040600), ["unreadable"]),
         (entry("d/", mode=0o040700), []),
@@ -216,7 +216,7 @@ def test_a_wheel_is_what_its_name_says() -> None:
 
 
 def test_what_pip_refuses_of_a_wheel_that_is_whole() -> None:
-    """As pip 24.2 was seen to take and to refuse them."""
+    """As observed with pip 24.2."""
 
     def found(airflow_version: str | None = AIRFLOW, *more: Entry, **keywords: str) -> list[tuple[str, Severity]]:
         content = zipped((MYLIB_1_0, wheel("mylib", "1.0", *more, **keywords)), ("plugin.py", b""))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Constraints with another version of a provider: what is changed in them, and what is refused."""
+"""Constraints with another version of a provider: what changes, and what is refused."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a check resolves: with which wheels, under which constraints, for which image; and by pip where uv is not."""
+"""What a check resolves: with which wheels, under which constraints, for which image; and with pip without uv."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_an_archive_by_its_address(index: WheelIndex, index_url: str) -> None:
 
 @pytest.mark.parametrize("line", [f"-c {OURS}", f'--constraint "{OURS}"'])
 def test_the_published_constraints_are_those_of_the_package(line: str, index: WheelIndex) -> None:
-    """Nothing is asked of GitHub: they are the same files."""
+    """Nothing is requested from GitHub, because they are the same files."""
     report = check_requirements(f"{line}\npandas\n", "3.3.1")
     assert (versions(report), report.moved_pins) == ({"pandas": "3.0.5"}, ())
     report = check_requirements(f"{line}\nawswrangler==3.12.0\n", "3.3.1")
@@ -421,7 +421,7 @@ def test_what_pip_refuses_ends_no_check(text: str, code: str, index: WheelIndex)
 
 
 def test_a_source_by_its_address_that_moves_pins(index: WheelIndex, index_url: str) -> None:
-    """Its name is not known before it is built, and no other version of it can be proposed."""
+    """Its name is unknown before it is built, and no other version of it can be proposed."""
     address = index_url.replace("/simple", "/files/needs-old-pandas-1.0.tar.gz")
     [problem] = check_requirements(f"{address}\n", "3.3.1").errors
     assert (problem.code, problem.fix) == ("pin-conflict", "No version near it fits. Remove the line.")

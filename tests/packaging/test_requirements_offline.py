@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A plugins.zip of wheels: what is in it, and that pip installs from it alone."""
+"""A plugins.zip of wheels: its contents, and that pip installs from it alone."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_wheels_of_ones_own_come_before_those_of_an_index(index: WheelIndex, tmp
 
 
 def test_constraints_that_were_switched_off_stay_so(index: WheelIndex, tmp_path: Path) -> None:
-    """Otherwise the image would force its own upon versions that were chosen without them."""
+    """Otherwise the image would apply its own to versions that were chosen without them."""
     assert packaged(tmp_path, "# -c none\nawswrangler==3.12.0\n").report.errors == ()
     assert "pandas-2.3.3-py3-none-any.whl" in names(tmp_path)
     assert regime_of((tmp_path / "packaged_requirements.txt").read_text()) is Regime.NONE
@@ -163,7 +163,7 @@ def test_an_index_with_a_password_gives_its_wheels(
 
 
 def test_a_wheel_whose_metadata_pip_refuses(index: WheelIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of an index that has no metadata beside its wheels, and does not say how large they are."""
+    """From an index without metadata files and sizes of its wheels."""
     monkeypatch.delitem(index.files, "omegaconf-2.0.6-py3-none-any.whl.metadata")
     for page in index.pages["omegaconf"]:
         monkeypatch.delitem(page, "size")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A requirements file packaged by a task: into a bucket with versions, checked before anything is uploaded."""
+"""A requirements file packaged by a task into a versioned bucket, checked before anything is uploaded."""
 
 from __future__ import annotations
 

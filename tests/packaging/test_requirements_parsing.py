@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Requirements files are read as pip reads them, and as the images look into them."""
+"""Requirements files are parsed like pip and like the images."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ Parser = Callable[[str], list[Any]]
 
 @pytest.fixture(scope="module")
 def pip() -> Iterator[Parser]:
-    """The pip that comes with Python, in a process of its own."""
+    """Python's bundled pip, in a separate process."""
     folders = [sysconfig.get_config_var("WHEEL_PKG_DIR"), Path(ensurepip.__file__).parent / "_bundled"]
     [wheel] = [wheel for folder in folders if folder for wheel in Path(folder).glob("pip-*.whl")][:1]
     command = [sys.executable, "-I", "-W", "ignore", str(Path(__file__).with_name("pip_parser.py")), str(wheel)]
@@ -166,7 +166,7 @@ REGIMES = [
 
 @pytest.mark.parametrize(("text", "regime"), REGIMES)
 def test_whose_constraints_an_image_takes(text: str, regime: Regime) -> None:
-    """The local MWAA has its own reading of the same; it does not tell a comment from a line."""
+    """The local MWAA has its own parser for this, which does not distinguish comments from lines."""
     assert regime_of(text) is regime
     assert of_the_local_mwaa.brings_constraints(text) is (regime is not Regime.IMAGE)
 

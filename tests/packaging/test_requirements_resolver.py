@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What fails beside the requirements: the index, the machine, settings of uv and pip, options given twice."""
+"""Failures other than of the requirements: the index, the machine, settings of uv and pip, repeated options."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.once
 
 @pytest.fixture(scope="module")
 def broken_index() -> Iterator[str]:
-    """Answers with the status that its address names; with 200, a page of HTML, or a document that is no JSON."""
+    """Answers with the status in its address; with 200, an HTML page, or a document that is not JSON."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -125,7 +125,7 @@ def test_a_folder_of_wheels_may_have_a_comma_and_a_space_in_its_name(index: Whee
 def test_a_wheel_of_ones_own_is_one_that_the_image_takes(
     index: WheelIndex, tmp_path: Path, about: str, sign: str, code: str | None
 ) -> None:
-    """uv, which installs nothing, takes each of them."""
+    """uv, which installs nothing, accepts each of them."""
     (tmp_path / "ours-1.0-py3-none-any.whl").write_bytes(zips.wheel("ours", "1.0", about=about, sign=sign))
     report = check_requirements("folium==0.15.1\nours==1.0\n", "3.3.1", wheels=tmp_path)
     found = [(problem.code, problem.where) for problem in report.problems]
@@ -287,7 +287,7 @@ def test_a_broken_file_and_no_other_version(
     else:
         failing = {"pyproject.toml": BUILD_SYSTEM, "backend.py": "raise RuntimeError('foo.h is missing')"}
         index.add("broken", "1.0", from_source=failing)
-        about = "Metadata-Version: 2.1\nName: broken\nVersion: 1.0\n"  # which may not be all that it needs
+        about = "Metadata-Version: 2.1\nName: broken\nVersion: 1.0\n"  # which may not declare all requirements
         index.files["broken-1.0.tar.gz"] = content = source("broken", "1.0", about, failing)
         index.pages["broken"][0]["hashes"] = {"sha256": hashlib.sha256(content).hexdigest()}
     [problem] = check_requirements("broken==1.0\n", "3.3.1").errors

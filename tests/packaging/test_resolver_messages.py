@@ -114,7 +114,7 @@ def packages() -> Iterator[tuple[WheelIndex, str]]:
 
 @pytest.fixture(scope="module")
 def failing_index(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """Addresses of indexes that fail in the way that they are named after."""
+    """Addresses of indexes, named after the way that they fail."""
     is_over = threading.Event()
 
     class Handler(BaseHTTPRequestHandler):
@@ -157,7 +157,7 @@ def failing_index(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str
 
 @pytest.fixture
 def printed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
-    """What uv and pip print; no setting of the machine counts for them."""
+    """What uv and pip print, without the machine's settings."""
     found: list[str] = []
     run = subprocess.run
 

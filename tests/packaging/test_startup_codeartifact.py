@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The CodeArtifact script: pip installs from the private index, and nobody else learns the token."""
+"""The CodeArtifact script: pip installs from the private index, and the token is exposed nowhere else."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def container(tmp_path: Path) -> Iterator[Container]:
 
 
 def with_answer(answer: str, *, replace_pypi: bool = False) -> str:
-    """Return a script whose program has that answer, without an interpreter that imports boto3."""
+    """Return a script whose program returns that answer, without an interpreter that imports boto3."""
     variable = "PIP_INDEX_URL" if replace_pypi else "PIP_EXTRA_INDEX_URL"
     given = {"domain": "amazon", "domain_owner": "112233445566", "repository": "MyRepo", "region": "us-west-2"}
     return render("codeartifact.sh", text=f"print({answer!r})\n", variable=variable, **given)
@@ -59,7 +59,7 @@ def with_answer(answer: str, *, replace_pypi: bool = False) -> str:
 
 @pytest.fixture
 def asking(server: CodeArtifact, monkeypatch: pytest.MonkeyPatch) -> CodeArtifact:
-    """The server, which the program in this process asks."""
+    """The server, for the program in this process."""
     for name, value in server.variables.items():
         monkeypatch.setenv(name, value)
     return server
@@ -92,7 +92,7 @@ def test_pip_is_told_where_and_asks_a_program_for_the_token(server: CodeArtifact
 def test_pip_and_uv_install_by_the_program_and_nobody_learns_the_token(
     server: CodeArtifact, container: Container
 ) -> None:
-    """MWAA installs by pip, and tasks that make virtual environments by uv, where it is installed."""
+    """MWAA installs with pip; tasks that create virtual environments use uv if it is installed."""
     make_wheel(container.folder, "ours", "1.0")
     server.wheels["ours"] = container.folder / "ours-1.0-py3-none-any.whl"
     found = container.run("set -x\n" + codeartifact_script(*PLACE, replace_pypi=True), **server.variables)
@@ -172,7 +172,7 @@ def test_what_python_prints_else_is_not_the_answer(container: Container) -> None
 
 
 def test_a_program_that_runs_is_not_written_into(container: Container) -> None:
-    """Linux refuses that, and whoever reads it meanwhile would get half of it."""
+    """Linux denies that, and concurrent readers would get half of it."""
     script = with_answer(f"{KNOWN} x")
     container.run(script)
     keyring = container.home / ".airflow-mwaa" / "bin" / "keyring"
@@ -248,7 +248,7 @@ def test_without_a_token_the_start_goes_on_with_one_line_that_says_why(
 def test_instead_of_pypi_pip_asks_nothing_else_while_there_is_no_token(
     server: CodeArtifact, container: Container
 ) -> None:
-    """Else it would take a package of the same name from PyPI; later it works by itself."""
+    """Otherwise it would install a package of the same name from PyPI; later it works automatically."""
     server.faults["POST"] = (503, "")
     found = container.run(f"set -eu\n{codeartifact_script(*PLACE, replace_pypi=True)}", **server.variables)
     assert (found["PIP_INDEX_URL"], found["UV_DEFAULT_INDEX"]) == (KNOWN, KNOWN)
@@ -334,7 +334,7 @@ def test_what_a_proxy_or_a_fault_answers_has_its_advice(
 
 
 def test_a_web_server_without_a_route_waits_no_longer_than_the_limit(container: Container) -> None:
-    """Its connections are swallowed: a socket that listens and never accepts."""
+    """A socket that listens but never accepts connections."""
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen(1)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The dbt script: an environment of its own, once in a container's life, and Airflow's own programs stay in place."""
+"""The dbt script: a separate environment, created once per container, and Airflow's own programs are kept."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def container(tmp_path: Path) -> Iterator[Container]:
 
 @pytest.fixture
 def index(tmp_path: Path) -> dict[str, str]:
-    """Variables by which pip finds stand-ins of dbt, and nothing else."""
+    """Variables with which pip finds only replacements of dbt."""
     folder = tmp_path / "wheels"
     folder.mkdir()
     make_wheel(folder, "dbt_core", "1.11.2", command="dbt")
@@ -55,7 +55,7 @@ def test_it_is_made_once_and_only_its_command_is_on_path(container: Container, i
     assert done.stdout == "1.11.2\n"
     assert (venv / "bin" / "python").resolve() != Path(PYTHONS)
 
-    shutil.rmtree(index["PIP_FIND_LINKS"])  # whatever asks pip again fails
+    shutil.rmtree(index["PIP_FIND_LINKS"])  # another pip run would fail
     link = container.home / ".airflow-mwaa" / "bin" / "dbt"
     link.unlink()
     link.mkdir()
@@ -96,7 +96,7 @@ def test_a_dbt_that_does_not_start_is_not_installed(container: Container) -> Non
     assert "WARNING: dbt could not be installed" in container.log
     assert not (container.home / "python3-virtualenv" / "dbt-env").exists()
     script = script.replace("[[ $* != */dbt\\ --help ]]", "true")
-    for _ in range(2):  # what has no Python that runs is made anew
+    for _ in range(2):  # without a working Python, it is created again
         assert "DBT_VENV" in container.run(script)
         assert "installed into" in container.log
 
@@ -108,7 +108,7 @@ def test_no_time_that_is_left_is_no_reason_for_mwaa_to_end_the_start(container: 
 
 
 def test_a_folder_of_the_users_is_never_taken_for_ours(container: Container) -> None:
-    """Where bash cannot give a name to a variable of ours, the part ends before it does anything."""
+    """If bash cannot define one of our variables, the part ends before it does anything."""
     mine = container.folder / "mine" / "kept"
     mine.mkdir(parents=True)
     for name in ("venv", "airflow_mwaa_venv", "airflow_mwaa_packages"):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The runtime script: who gets which packages, what yum and pip are told, and what becomes of failures."""
+"""The runtime script: which component gets which packages, arguments of yum and pip, and failures."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ HOSTILE = [
     "!x",
     "#",
 ]
-"""What bash must hand over as it is."""
+"""What bash must pass unchanged."""
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def container(tmp_path: Path) -> Iterator[Container]:
 
 @pytest.fixture
 def stubs(tmp_path: Path) -> Path:
-    """A folder of programs that write down what they are called with, and fail if they are told to."""
+    """A folder of programs that record their arguments, and fail on demand."""
     folder = tmp_path / "stubs"
     folder.mkdir()
     for name in ("yum", "sudo", "timeout", "python3", "rpm"):
@@ -125,7 +125,7 @@ def test_what_cannot_be_installed_is_a_line_in_the_log(container: Container, stu
 
 
 def test_a_package_that_there_is_not_keeps_no_other_away(container: Container, stubs: Path) -> None:
-    """With strict=0 dnf succeeds all the same, even where it finds none."""
+    """With strict=0, dnf succeeds even if it finds none."""
     (stubs / "rpm").write_text('#!/bin/bash\n[[ "$*" == "-q libaio" || "$*" == "-q --whatprovides virtual" ]]\n')
     script = f"set -eu\n{with_stubs(runtime_script({WORKER: ['typo', 'libaio', 'virtual', 'other']}), stubs)}"
     container.run(script)
@@ -163,7 +163,7 @@ def test_what_other_lines_have_taken_is_left_out_of_the_five_minutes(
 
 
 def test_lines_of_ones_own_cannot_change_what_a_part_does(container: Container, stubs: Path) -> None:
-    """Names that are taken, aliases, and ``set -a``, by which bash exports what is defined."""
+    """Names in use, aliases, and ``set -a``, which makes bash export definitions."""
     names = "name limit left component began manager folder status variable domain region python host index answer"
     script = f"for it in {names}; do readonly $it=mine; done\nset -aeu\n"
     script += "shopt -s expand_aliases\nalias yum=/no/such timeout=/no/such python3=/no/such\n"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What was built, uploaded to a bucket with versions: an S3 of moto's behind a proxy that fails as told."""
+"""Uploads of built files to a versioned bucket: moto's S3 behind a proxy that fails on demand."""
 
 from __future__ import annotations
 

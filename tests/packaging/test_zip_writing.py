@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Zips that are the same when what goes into them is, streamed and written whole or not at all."""
+"""Zips: the same contents produce the same bytes, streamed, and written completely or not at all."""
 
 from __future__ import annotations
 

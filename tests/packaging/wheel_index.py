@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A package index on loopback: wheels and source archives of a few lines, served as PEP 691 has it."""
+"""A package index on loopback: wheels and source archives of a few lines, served according to PEP 691."""
 
 from __future__ import annotations
 
@@ -58,9 +58,9 @@ def source(name: str, version: str, about: str, files: dict[str, str]) -> bytes:
 
 @dataclass
 class WheelIndex:
-    """What the index has: bytes by file name, and a simple page by package.
+    """The contents of the index: bytes by file name, and a simple page by package.
 
-    ``asked`` lists the paths that were asked for. ``user`` and password are what it wants, with a colon between them.
+    ``asked`` lists the requested paths. ``user`` is the required user and password, separated by a colon.
     """
 
     files: dict[str, bytes] = field(default_factory=dict)

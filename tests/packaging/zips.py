@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Zips as tools and people make them, most of them broken; and the table of the docs that shows what is said of each.
+"""Zips as tools and people create them, most of them broken, and the table in the docs with the report for each.
 
 ``python -m tests.packaging.zips`` prints the table.
 """
@@ -17,7 +17,7 @@ from pathlib import Path
 
 from airflow_mwaa_provider.packaging.plugins_zip.inspection import inspect_file
 
-AIRFLOW = "2.10.3"  # whose Python each Python that this runs on knows
+AIRFLOW = "2.10.3"  # its Python is not newer than any that runs this
 PLUGIN = b"import os\n"
 CP311 = "mylib-1.0-cp311-cp311"
 MYLIB_1_0 = "mylib-1.0-py3-none-any.whl"
@@ -53,7 +53,7 @@ def link(name: str) -> zipfile.ZipInfo:
 def zipped(*entries: Entry, compression: int = zipfile.ZIP_DEFLATED) -> bytes:
     content = io.BytesIO()
     with warnings.catch_warnings(), zipfile.ZipFile(content, "w", compression) as archive:
-        warnings.simplefilter("ignore")  # of names that are there twice
+        warnings.simplefilter("ignore")  # about duplicate names
         for name, text in entries:
             archive.writestr(name, text, compression)
     return content.getvalue()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the plugins log, and the options that they are given."""
+"""The logs of the plugins, and their options."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Lines = Callable[[], list[str]]
 
 @pytest.fixture
 def lines(caplog: pytest.LogCaptureFixture) -> Lines:
-    """What the plugins have logged. Each line is logged once in a process, so no two tests may want the same."""
+    """What the plugins logged. Each line is logged once per process, so no two tests may expect the same."""
     caplog.set_level(logging.INFO)
     return lambda: [r.getMessage() for r in caplog.records if r.name == "airflow_mwaa_provider.plugins.options"]
 
@@ -37,7 +37,7 @@ def is_scheduler(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def running_service() -> Iterator[SecretsService]:
-    from tests.secrets.conftest import SecretsService  # moto, which most tests here can do without
+    from tests.secrets.conftest import SecretsService  # moto, which most tests here do not need
 
     service = SecretsService()
     yield service
@@ -46,7 +46,7 @@ def running_service() -> Iterator[SecretsService]:
 
 @pytest.fixture
 def secrets(running_service: SecretsService, monkeypatch: pytest.MonkeyPatch) -> Iterator[SecretsService]:
-    """Secrets Manager, and a container with a cache of its own."""
+    """Secrets Manager, and a container with its own cache."""
     variables = {
         "AIRFLOW__CORE__FERNET_KEY": Fernet.generate_key().decode(),
         "AWS_ACCESS_KEY_ID": "AKIA0",

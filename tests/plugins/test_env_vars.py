@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Environment variables by options: what they may refer to, which names are refused; and libraries loaded ahead."""
+"""Environment variables from options: what they may refer to, which names are refused; and preloaded libraries."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ CANARY = canary.value()
         ({"PATH": "/opt/a:${PATH}"}, {"PATH": "/bin:/usr/bin"}, {"PATH": "/opt/a:/bin:/usr/bin"}),
         ({"PATH": "${PATH}:/opt/a"}, {"PATH": "/bin"}, {"PATH": "/bin:/opt/a"}),
         ({"PATH": "/a:${PATH}:/b"}, {"PATH": "/bin"}, {"PATH": "/a:/bin:/b"}),
-        # What is there already by accident.
+        # What happens to exist already.
         ({"FLAGS": "-v${FLAGS}"}, {"FLAGS": "-verbose"}, {"FLAGS": "-v-verbose"}),
         ({"X": "/usr/local${X}"}, {"X": "/usr/local/bin"}, {"X": "/usr/local/usr/local/bin"}),
         # In any order, and along a chain.
@@ -51,10 +51,10 @@ CANARY = canary.value()
         # A reference to a refused name, and to one that is written in small letters, are those of the process.
         ({"WHERE": "${AWS_REGION}"}, {"AWS_REGION": "eu-west-1"}, {"WHERE": "eu-west-1"}),
         ({"A": "${http_proxy}"}, {"http_proxy": "p"}, {"A": "p"}),
-        # No shell: all else is as it is written.
+        # No shell: everything else is literal.
         ({"A": "$5 $$5 $HOME $${HOME} `id` ~ %d 'x' \\n"}, {}, {"A": "$5 $5 $HOME ${HOME} `id` ~ %d 'x' \\n"}),
         ({"A": "007", "B": "True", "C": "1.10"}, {}, {"A": "007", "B": "True", "C": "1.10"}),
-        # A value that is put in is not read again.
+        # An inserted value is not expanded again.
         ({"A": "${B}"}, {"B": "${PATH}", "PATH": "x"}, {"A": "${PATH}"}),
     ],
 )
@@ -62,7 +62,7 @@ def test_values(options: dict[str, str], before: dict[str, str], expected: dict[
     variables = dict(before)
     set_variables(options, variables)
     assert {name: variables[name] for name in expected} == expected
-    # Whoever inherits them, and loads the plugin again, has the same.
+    # A process that inherits them, and loads the plugin again, has the same.
     again = dict(variables)
     set_variables(options, again)
     assert again == variables
@@ -154,7 +154,7 @@ def test_what_is_wrong_is_one_line_and_the_others_are_set(
 def test_the_docs_list_the_reserved_names() -> None:
     (row,) = re.findall(r"(?m)^\| `AIRFLOW_CONN_AWS_DEFAULT`.*$", PAGE.read_text(encoding="utf-8"))
     named = set(re.findall(r"`([A-Z_0-9]+)`", row))
-    assert named == RESERVED - {"PYTHONPATH"}  # which has a row of its own
+    assert named == RESERVED - {"PYTHONPATH"}  # which has its own row
     # Those of the user guide that are no options.
     assert named >= {
         *("MWAA_AIRFLOW_COMPONENT", "AIRFLOW_HOME", "SQL_ALCHEMY_CONN", "AIRFLOW_VERSION", "AIRFLOW_CONN_AWS_DEFAULT"),
@@ -177,7 +177,7 @@ def test_a_path_of_libraries_is_set_and_the_way_out_is_named(lines: Lines) -> No
     variables: dict[str, str] = {}
     set_variables({"LD_LIBRARY_PATH": "/x"}, variables)
     assert variables == {"LD_LIBRARY_PATH": "/x"}
-    if not AIRFLOW_V_3:  # whose tasks are programs of their own on MWAA, and inherit it
+    if not AIRFLOW_V_3:  # its tasks are separate programs on MWAA, and inherit it
         assert lines() == []
         return
     (line,) = lines()
@@ -244,7 +244,7 @@ def test_secrets_are_read_once_and_masked(
         assert variables["DB_URL"] == f"postgresql://u:{CANARY}@host:5432/db"
         assert [variables["DB_ON"], variables["PLAIN"]] == ["true", f"{CANARY}-plain"]
     assert secrets.reads() == 2
-    # Of JSON no number, for each 5432 in a log would be hidden.
+    # No numbers in JSON, because each 5432 in a log would be masked.
     assert set(masked) == {CANARY, f"{CANARY}-plain"}
     assert lines() == []
     assert CANARY not in caplog.text
@@ -259,10 +259,10 @@ PEM = f"-----BEGIN KEY-----\r\n{CANARY}\r\nAB==\r\n-----END KEY-----\r\n"
         (f"{CANARY}\n", "", f"{CANARY}\n", {CANARY, f"{CANARY}\n"}),
         (PEM, "", PEM, {PEM, PEM.strip(), CANARY, "-----BEGIN KEY-----", "-----END KEY-----"}),
         (json.dumps({"pem": PEM}), "pem", PEM, {PEM, PEM.strip(), CANARY, "-----BEGIN KEY-----", "-----END KEY-----"}),
-        # JSON as a whole: what a task takes out of it, too.
+        # JSON as a whole, and the values that a task extracts from it.
         ('{"a": ["x\\"y-z", {"b": " tail "}], "n": 54321, "s": "abcd"}', "", None, {'x"y-z', " tail "}),
         ('{"o": {"a": "quo\\"te", "n": 54321}}', "o", '{"a": "quo\\"te", "n": 54321}', {'quo"te'}),
-        # What a short text hid would be missing in all logs.
+        # Masking a short string would remove it from all logs.
         ("abcd", "", "abcd", set()),
         ("54321", "", "54321", {"54321"}),
     ],
@@ -366,7 +366,7 @@ def test_when_nobody_answers_one_is_asked_for_once_in_half_a_minute(
     assert second.startswith(
         "mwaa_env.q2: not requested within 30 s of a failure: Secrets Manager did not answer for db"
     )
-    # As any other process.
+    # Like any other process.
     assert set_all() == {"KNOWN": f"{CANARY}-plain"}
     assert secrets.reads() == 3
     go_on(40)
@@ -392,7 +392,7 @@ def test_a_process_that_loads_plugins_twice_asks_once(
 
 
 class Lifecycle:
-    """Airflow's own is in another place in each version."""
+    """Airflow's own is in a different place in each version."""
 
     @staticmethod
     @pluggy.HookspecMarker("airflow")
@@ -459,7 +459,7 @@ except OSError as error:
 
 @pytest.fixture(scope="module")
 def libraries(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """Two libraries in folders of their own, of which the first needs the second, as Oracle's client needs libaio."""
+    """Two libraries in separate folders; the first needs the second, as Oracle's client needs libaio."""
     spec = util.find_spec("psycopg2")
     assert spec is not None
     assert spec.origin is not None

@@ -101,7 +101,7 @@ def test_a_process_and_its_forks(secrets: SecretsService, tmp_path: Path, is_laz
     off = {"TZ": "UTC", "hour": 12, "JAVA_HOME": os.environ.get("JAVA_HOME"), "PATH": os.environ["PATH"]}
     assert found["imported"] == ({**off, "DB_PASSWORD": None, "AIRFLOW_MWAA_ENV_ADDED": None} if is_lazy else on)
     assert found["loaded"] == found["again"] == found["forked"] == on
-    # What is off is not even imported, also by whoever asks what each plugin adds.
+    # A disabled plugin is not even imported, also when its additions are listed.
     off_parts = ("metadata.", "monitoring.", "plugins.cleanup_service", "plugins.metadata_service", "plugins.libraries")
     assert [name for name in found["ours"] if name.partition(".")[2].startswith(off_parts)] == []
     assert {"mwaa_timezone", "mwaa_env_vars", "mwaa_virtualenv"} <= set(found["plugins"])
@@ -112,7 +112,7 @@ def test_a_process_and_its_forks(secrets: SecretsService, tmp_path: Path, is_laz
     assert output.count("mwaa_provider.patch_virtualenv: ") == 1
     assert canary.value() not in output
     if not is_lazy:
-        # What inherits all this and the cache, as a task does that is a program of its own.
+        # A process that inherits all this and the cache, like a task that is a separate program.
         inherited, _ = _run(
             tmp_path,
             {**options, **{name: on[name] for name in off if name != "hour"}, "AIRFLOW_MWAA_ENV_ADDED": "PATH"},

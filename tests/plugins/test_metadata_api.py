@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The plugin metadata_api as Airflow finds it: off until it is turned on, and no burden to those who only load it.
+"""The plugin metadata_api as Airflow finds it: off until it is enabled, and cheap for processes that only load it.
 
-And its endpoints as a framework serves them, without a database and with an auth manager of this file.
+And its endpoints as a framework serves them, without a database, and with this file's auth manager.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def test_it_is_on_where_a_part_of_it_is_turned_on(monkeypatch, options: dict[str
 
 
 class Nobody:
-    """An auth manager that knows one user and lets him do nothing, and that user."""
+    """An auth manager with one user, who has no permissions."""
 
     is_in = True
 
@@ -87,7 +87,7 @@ class Nobody:
 
 @pytest.fixture
 def asked(monkeypatch):
-    """Ask the endpoints: give status and text."""
+    """Call the endpoints; return status and text."""
     manager = Nobody()
     monkeypatch.setattr(_compat, "auth_manager", lambda: manager)
     exempted: list[Any] = []
@@ -160,7 +160,7 @@ def test_who_is_not_logged_in_or_may_nothing_gets_nothing(monkeypatch, asked) ->
 
 @QUIET
 def test_a_form_of_another_site_does_nothing(monkeypatch, asked) -> None:
-    """A browser sends the user's cookie along with such a form, but it cannot make it say that it is JSON."""
+    """A browser sends the user's cookie with such a form, but the form cannot declare itself as JSON."""
     monkeypatch.setenv(CLEANUP, "True")
     for _, path in sorted(CLEANUPS):
         for kind in (None, "text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"):
@@ -191,7 +191,7 @@ def test_a_wrong_option_does_not_keep_the_web_server_from_starting(monkeypatch, 
 
 
 def test_loading_it_costs_nothing() -> None:
-    """Every process of Airflow imports it, turned on or off: schedulers, workers, each task."""
+    """Every process of Airflow imports it, enabled or not: schedulers, workers, each task."""
     code = (
         "import json, os, sys\n"
         "import airflow.plugins_manager\n"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The plugin task_resources as Airflow calls it: off until it is turned on, and no task fails because of it."""
+"""The plugin task_resources as Airflow calls it: off until it is enabled, and no task fails because of it."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def published(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
 
 @pytest.fixture
 def folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The folder of an environment that is nobody else's."""
+    """The folder of an environment that no other test uses."""
     monkeypatch.setenv("AIRFLOW_ENV_NAME", f"test-{uuid.uuid4().hex}")
     path = Path(TaskResults.of_environment(NAMESPACE).folder)
     yield path

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Local time by an option: of tasks on each Airflow, of logs on Airflow 2; a wrong name changes nothing."""
+"""Local time from an option: for tasks on each Airflow, for logs on Airflow 2; an invalid name changes nothing."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MOMENT = 1_780_315_200  # 2026-06-01 12:00 UTC
 
 @pytest.fixture(autouse=True)
 def _as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Local time is UTC, and is again afterwards."""
+    """Local time is UTC, before and after the test."""
     monkeypatch.setenv("TZ", "UTC")
     time.tzset()
     formatter = import_module("airflow.utils.log.timezone_aware").TimezoneAware

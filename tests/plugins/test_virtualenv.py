@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The option for the guide's patch of virtual environments: the scheduler says that no Airflow here needs it."""
+"""The option for the guide's patch of virtual environments: the scheduler logs that no Airflow here needs it."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Secrets Manager and Parameter Store by moto over HTTP, whose requests are counted and can be made to fail."""
+"""moto's Secrets Manager and Parameter Store over HTTP, which count requests and can be made to fail."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ CANARY = canary.value()
 
 
 class SecretsService:
-    """The service as AWS would be: what it was asked is counted, and what it answers can be chosen.
+    """The service as on AWS, which counts requests and can return chosen answers.
 
-    :param fault: is asked with an action and a request; what it returns, a status and a body, is answered instead.
+    :param fault: called with an action and a request; returns a status and a body to answer instead.
     """
 
     def __init__(self) -> None:
@@ -52,7 +52,7 @@ class SecretsService:
             body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
             environ["wsgi.input"] = io.BytesIO(body)
             request = json.loads(body or b"{}")
-            # What moto lets through, and what it cannot do.
+            # What moto does not check, and what it does not support.
             answer = _too_many(action, request) or (self.fault(action, request) if self.fault else None)
             answer = answer or _batch(action, request)
             if answer is not None:
@@ -81,7 +81,7 @@ class SecretsService:
         )
 
     def put(self, name: str, text: str) -> None:
-        """Make a secret, or give it another value."""
+        """Create a secret, or change its value."""
         client = self.client()
         try:
             client.create_secret(Name=name, SecretString=text)
@@ -94,7 +94,7 @@ class SecretsService:
 
 class _Silent(WSGIRequestHandler):
     def log(self, *arguments: object) -> None:
-        """Leave the output to the tests."""
+        """Keep the tests' output clean."""
 
 
 def _too_many(action: str, request: dict[str, Any]) -> tuple[int, dict[str, Any]] | None:
@@ -130,7 +130,7 @@ def running_service() -> Iterator[SecretsService]:
 
 @pytest.fixture
 def service(running_service: SecretsService, monkeypatch: pytest.MonkeyPatch) -> SecretsService:
-    """The service, empty, and a process that is told where it is."""
+    """The empty service, and a process configured to use it."""
     running_service.fault = None
     running_service.refuses_roles = False
     for region in ("eu-west-1", "us-east-1"):
@@ -159,7 +159,7 @@ def environment(service: SecretsService) -> dict[str, str]:
 
 @pytest.fixture(autouse=True)
 def _fresh_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a process remembers is gone, as in a new one."""
+    """Clear the memory of this process, as in a new one."""
     for name in ("_caches", "_amazon_backends", "_pins"):
         monkeypatch.setattr(look_up_cache, name, {})
     for module, name in ((look_up_cache, "_warned"), (secrets_manager, "_checked"), (secrets_manager, "_excluded")):
@@ -182,7 +182,7 @@ def make(folder: Path, **options: Any) -> CachedSecretsManagerBackend:
 
 
 class Clock:
-    """Time as the cache sees it, that a test can let pass."""
+    """The cache's clock, which a test can advance."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.passed_s = 0.0

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Ways to get "isn't defined": each set up for real, and what must be said of it."""
+"""Causes of "isn't defined", each reproduced for real, and the expected reports."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def put(name: str, text: str = SECRET) -> Prepare:
 
 
 def nothing(service: SecretsService) -> None:
-    """Leave the service as it is."""
+    """Do not change the service."""
 
 
 def put_binary(service: SecretsService) -> None:
@@ -54,12 +54,12 @@ class Mistake:
     """One way.
 
     :param name: its row in the docs.
-    :param says: what the log and ``explain`` both must say.
+    :param says: what the log and ``explain`` must both report.
     :param do: what they must advise.
-    :param prepare: makes secrets, or faults.
+    :param prepare: creates secrets, or faults.
     :param keywords: of the backend.
     :param options: environment variables.
-    :param explains: what ``explain`` says beyond.
+    :param explains: what ``explain`` reports in addition.
     :param is_intended: so that it is logged as information.
     """
 

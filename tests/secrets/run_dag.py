@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """``airflow dags test DAG``, with a Snowflake on this machine: started by its path, with the port and the DAG's id.
 
-Not every version of Snowflake's hook can be told a host, so the connector is. The rest is as anywhere.
+Not every version of Snowflake's hook accepts a host, so it is passed to the connector. The rest is unchanged.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A Snowflake by fakesnow, with a table of the sample database, that lets one user in. Run by ``scripts/fakesnow``.
+"""A fakesnow Snowflake, with a table of the sample database, that accepts one user. Run by ``scripts/fakesnow``.
 
 Writes its port, and then each login as JSON, to stdout; ends when its stdin does, whose first line is the user
 as JSON: what a login must tell, by its names in Snowflake's protocol.
@@ -30,7 +30,7 @@ TOLD = {"databaseName", "schemaName", "warehouse", "roleName", "LOGIN_NAME", "PA
 
 
 class Door:
-    """The server, behind a check of logins: fakesnow lets everyone in."""
+    """The server, behind a check of logins: fakesnow accepts all users."""
 
     def __init__(self, user: dict[str, str]) -> None:
         self._user = user

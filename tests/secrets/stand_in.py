@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A plugin for the pytest that runs the amazon provider's own tests: they get our backends in the place of theirs.
+"""A pytest plugin for the amazon provider's own tests, which replaces their backends with ours.
 
 ``--backends`` chooses which: ``stock``, the amazon provider's own; ``ours``, as they are; ``uncached``, ours, which ask
 each time; ``cached``, ours, whose answers another backend has from the cache. The last two have the names of the stock
@@ -29,14 +29,14 @@ OURS = {
     "SystemsManagerParameterStoreBackend": CachedSystemsManagerParameterStoreBackend,
 }
 _STAND_INS = "amazon_stand_ins"
-"""The module from which Airflow loads what is configured by its path."""
+"""The module from which Airflow loads classes configured by path."""
 
 _outcomes: dict[str, str] = {}
 _asked: list[str] = []
 
 
 def uncached(ours: type[Any]) -> type[Any]:
-    """Return a class that asks each time."""
+    """Return a class that never uses the cache."""
 
     class Uncached(ours):  # type: ignore[misc]
         def __init__(self, **keywords: Any) -> None:
@@ -99,7 +99,7 @@ def pytest_configure(config: pytest.Config) -> None:
             made.__name__ = made.__qualname__ = name
         setattr(sys.modules[_STAND_INS], name, made)
 
-    # The amazon provider's tests have this one helper from outside of their files.
+    # The only helper that the amazon provider's tests import from elsewhere.
     for name in ("tests_common", "tests_common.test_utils", "tests_common.test_utils.config"):
         sys.modules[name] = ModuleType(name)
     vars(sys.modules["tests_common.test_utils.config"])["conf_vars"] = conf_vars
@@ -115,7 +115,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @contextlib.contextmanager
 def conf_vars(options: Mapping[tuple[str, str], str]) -> Iterator[None]:
-    """Set options of Airflow's configuration for a while."""
+    """Set options of Airflow's configuration temporarily."""
     with pytest.MonkeyPatch.context() as patch:
         for (section, key), value in options.items():
             module, _, name = value.rpartition(".")
@@ -134,7 +134,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(autouse=True)
 def _records_of_airflow_3() -> None:
-    """Hand what Airflow 3 logs by structlog to the standard library, where ``caplog`` sees it."""
+    """Pass what Airflow 3 logs through structlog to the standard library, where ``caplog`` sees it."""
     structlog = sys.modules.get("structlog")
     if structlog is not None:
         structlog.configure(

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Run a task as a worker of Airflow 3 does: supervised, in a process of its own.
+"""Run a task as a worker of Airflow 3 does: supervised, in a separate process.
 
-The API server is one that knows just this run, so that no database is needed. Started by its path.
+The API server knows only this run, so no database is needed. Started by its path.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ CONTEXT = {
 
 class ApiServer(BaseHTTPRequestHandler):
     def log_message(self, *arguments: object) -> None:
-        """Leave the output to the task."""
+        """Keep the task's output clean."""
 
     def _answer(self) -> None:
         self.rfile.read(int(self.headers.get("Content-Length") or 0))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Caches of environments that are gone are removed after a week; no other folder is, and no look-up is lost for it."""
+"""Caches of deleted environments are removed after a week; no other folder is, and no look-up is lost."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ DAY_S = 86_400.0
 
 
 def grow_old(folder: Path, days: float) -> None:
-    """Let everything in a folder, and it, be as if untouched for days."""
+    """Make a folder, and everything in it, look unused for a number of days."""
     then = time.time() - days * DAY_S
     for path in [*folder.rglob("*"), folder]:
         os.utime(path, (then, then), follow_symlinks=False)
 
 
 def of_another_environment(service: SecretsService, folder: Path, days: float, key: str = OTHER_KEY) -> Path:
-    """The folder of an environment that has looked something up so long ago."""
+    """Return the folder of an environment with its last look-up a given time ago."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AIRFLOW__CORE__FERNET_KEY", key)
         before = set(folder.iterdir()) if folder.exists() else set()

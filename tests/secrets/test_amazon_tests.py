@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The amazon provider's own tests of its secrets backends pass with ours in the place of theirs.
+"""The amazon provider's own tests of its secrets backends pass with our backends.
 
 They are in its source distribution, which pip downloads from the index that is configured for it, and only
 AIRFLOW_MWAA_TEST_FULL=1 runs them.
@@ -25,7 +25,7 @@ from tests.secrets.conftest import FERNET_KEY
 ROOT = Path(__file__).parents[2]
 PROVIDER = "apache-airflow-providers-amazon"
 FIRST_WITH_TESTS = "9.6.0"
-"""Source distributions before it have none; the tests of this one are for what those versions can do, too."""
+"""Earlier source distributions have no tests; this version's tests also apply to those versions."""
 FILES = ("test_secrets_manager.py", "test_systems_manager.py")
 
 _NAME = "it finds the backend by the name of its class"
@@ -35,11 +35,11 @@ DEVIATIONS = {
     ("ours", "test_secrets_manager.py::TestSecretsManagerBackend::test_refusing_an_ambiguous_id_is_logged"): _LOGGER,
     ("ours", "test_systems_manager.py::TestSsmSecrets::test_refusing_an_ambiguous_id_is_logged"): _LOGGER,
 }
-"""Tests that cannot pass, with which backends, and why. One that passes is to be taken out."""
+"""Tests that cannot pass, with which backends, and why. Remove one that passes."""
 
 
 def whose_tests(provider: str) -> str:
-    """Return the version whose tests are run on a version of the amazon provider."""
+    """Return the version whose tests run on a version of the amazon provider."""
     return max(provider, FIRST_WITH_TESTS, key=Version)
 
 

@@ -31,7 +31,7 @@ def run(*arguments: str, status: int = 0) -> Any:
 
 
 def count_since(folder: Path, seconds: float) -> None:
-    """Let the counting have begun so long ago."""
+    """Make the counting begin a given time ago."""
     [path] = folder.glob("*/statistics")
     data = bytearray(path.read_bytes())
     (since,) = struct.unpack_from("<d", data)
@@ -116,7 +116,7 @@ def test_what_is_invalidated_is_asked_for_again(
 def test_answers_of_other_configurations_are_invalidated_too(
     service: SecretsService, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A shell has other variables than a task, and so another scope: what is asked for is the secret's name."""
+    """A shell has other variables than a task, and so another scope: the argument is the secret's name."""
     configure(NOBODY, folder, monkeypatch)
     service.put("airflow/variables/v", "old")
     make(folder, region_name="eu-west-1").get_variable("v")

@@ -157,7 +157,7 @@ def test_the_api_server_asks_its_own_backend(service: SecretsService, monkeypatc
     assert [source["outcome"] for source in explanation["sources"]][:3] == ["not there", "not there", "found"]
     assert explanation["result"]["source"] == 3
     monkeypatch.setenv("AIRFLOW__SECRETS__BACKEND_KWARG__CONNECTIONS_PREFIX", "three")
-    # Only newer Airflows take a keyword by itself.
+    # Only newer Airflows accept a single keyword.
     expected = (1, "three/db") if AIRFLOW_V_3_2 else (0, "two/db")
     assert explained("db", "--connection", status=expected[0])["sources"][2]["names"] == [expected[1]]
 
@@ -208,7 +208,7 @@ def test_who_may_not_list_secrets_gets_an_explanation_too(
 def test_a_backend_that_airflow_cannot_even_make_is_explained(
     class_path: str, keywords: str, says: str, tmp_path: Path
 ) -> None:
-    """In a process of its own: Airflow 2 makes its backend, or fails, while it is imported."""
+    """In a separate process, because Airflow 2 creates its backend, or fails, when it is imported."""
     environment = {
         **os.environ,
         "AIRFLOW_HOME": str(tmp_path),
@@ -227,7 +227,7 @@ def test_a_backend_that_airflow_cannot_even_make_is_explained(
         [*command, "stats"], env=environment, capture_output=True, text=True, timeout=120, check=False
     )
     assert done.returncode == 2, done.stderr
-    # Airflow 2.11 warns, while it is imported, of how it measures time.
+    # Airflow 2.11 warns, when it is imported, about how it measures time.
     [*others, line] = done.stderr.splitlines()
     assert line.startswith("airflow-mwaa: ")
     assert not [other for other in others if other.startswith(("airflow-mwaa: ", "Traceback"))]

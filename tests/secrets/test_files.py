@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whatever becomes of the cache's files, no look-up is lost, and none gets a wrong value or another's."""
+"""Whatever happens to the cache's files, no look-up is lost, and none gets a wrong value or another's."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def fill(service: SecretsService, folder: Path, count: int = 3) -> Any:
 
 
 def check(service: SecretsService, backend: Any, reads: int, count: int = 3) -> None:
-    """All values are right, after so many further reads, and from the cache from then on."""
+    """Check that all values are right, after a number of further reads, and then come from the cache."""
     service.calls.clear()
     assert [backend.get_variable(f"v{number}") for number in range(count)] == [f"{CANARY}-{n}" for n in range(count)]
     assert service.reads() == reads
@@ -144,7 +144,7 @@ def test_another_key_reads_nothing(service: SecretsService, folder: Path, monkey
     [first] = folder.iterdir()
     monkeypatch.setenv("AIRFLOW__CORE__FERNET_KEY", OTHER_KEY)
     check(service, make(folder), 3)
-    # The same name for the file, as an attacker could give it.
+    # The same file name, as an attacker could choose it.
     [second] = set(folder.iterdir()) - {first}
     for path, other in zip(sorted(first.glob("*.entry")), sorted(second.glob("*.entry")), strict=True):
         shutil.copy(path, other)

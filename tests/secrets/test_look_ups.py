@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Answers come from the cache as long as they may, and from Secrets Manager otherwise."""
+"""Answers come from the cache until they expire, and from Secrets Manager otherwise."""
 
 from __future__ import annotations
 
@@ -330,7 +330,7 @@ def test_json_that_is_nested_too_deeply_is_told(
 def test_values_are_in_no_debug_log(
     service: SecretsService, folder: Path, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """At this level botocore logs every answer whole."""
+    """At this level, botocore logs every complete answer."""
     for number in range(3):
         service.put(f"airflow/variables/v{number}", f"{CANARY} {number}")
     for logger in ("", "botocore", "urllib3", "airflow_mwaa_provider"):
@@ -361,7 +361,7 @@ def test_each_process_is_told_once_that_a_secret_was_rotated(
     service.calls.clear()
     for task, known in zip(tasks, given, strict=True):
         look_up_cache._given.clear()
-        look_up_cache._given.update(known)  # each is a process of its own
+        look_up_cache._given.update(known)  # each is a separate process
         assert task.refresh("connection", "db") is True
         assert task.get_conn_value("db") == "postgres://u:new@h/db"
         assert task.refresh("connection", "db") is False

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the cache counts arrives as StatsD metrics, out of a real task."""
+"""The cache's counters arrive as StatsD metrics from a real task."""
 
 from __future__ import annotations
 

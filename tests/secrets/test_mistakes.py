@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is wrong is said in the log: once a process, with the way out, and without a value."""
+"""Problems are logged once per process, with a fix, and without a value."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.secrets.mistakes import CLASS, MISTAKES, Mistake
 
 
 def configure(mistake: Mistake, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Configure Airflow as somebody has who makes this mistake."""
+    """Configure Airflow with this mistake."""
     monkeypatch.setenv("AIRFLOW__SECRETS__BACKEND", CLASS)
     keywords = {"cache_dir": str(folder), **mistake.keywords}
     monkeypatch.setenv("AIRFLOW__SECRETS__BACKEND_KWARGS", json.dumps(keywords))

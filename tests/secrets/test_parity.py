@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the amazon provider's backend answers is what this one answers, the first time and from the cache."""
+"""This backend returns the same as the amazon provider's, the first time and from the cache."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ OPTIONS: list[dict[str, Any]] = [
 
 
 def secret(chosen: random.Random) -> str:
-    """Something that people store, or something near it."""
+    """Return something that people store, or something similar."""
     fields = {word: chosen.choice(["http", "é", "", None, 5432, {"a": [1]}]) for word in chosen.sample(WORDS, 5)}
     return str(
         chosen.choice(

@@ -28,7 +28,7 @@ _FORK = multiprocessing.get_context("fork")
 
 
 def fork(work: Callable[[], None]) -> int:
-    """Start a process that does this, and ends with status 0 if it went well."""
+    """Start a process that does this, and ends with status 0 on success."""
     child = os.fork()
     if child:
         return child
@@ -47,7 +47,7 @@ def wait(children: list[int]) -> list[int]:
 
 
 def in_fresh_process(code: str, service: SecretsService, **variables: str) -> str:
-    """Run code in a process as a task's is."""
+    """Run code in a process like a task's."""
     found = subprocess.run(
         [sys.executable, "-c", code],
         env={**os.environ, **environment(service), "PYTHONPATH": str(ROOT), **variables},
@@ -86,8 +86,8 @@ def test_a_warm_look_up_of_a_fresh_process_loads_nothing_heavy(service: SecretsS
 def test_sixteen_processes_ask_once_for_each_secret(
     service: SecretsService, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Who has waited for long asks for himself. On a busy machine the first request of a process, which imports boto3,
-    # may take that long.
+    # A process that has waited long makes its own request. On a busy machine, the first request of a process, which
+    # imports boto3, may take that long.
     monkeypatch.setattr("airflow_mwaa_provider.secrets.misses._WAIT_S", 240.0)
     for number in range(20):
         service.put(f"airflow/variables/v{number}", str(number))
@@ -161,9 +161,9 @@ def test_writers_that_are_killed_never_leave_a_wrong_value(folder: Path) -> None
         return FileStore(str(folder), CacheKeys(FERNET_KEY), max_entries=100, max_bytes=10**7, max_age_s=1000)
 
     def write() -> None:
-        os.nice(5)  # a hundred of them would leave the one that kills no time
+        os.nice(5)  # a hundred of them would starve the one that kills
         store, generator = open_store(), random.Random()
-        while os.getppid() == parent:  # nobody else ends what is left of a test that is killed
+        while os.getppid() == parent:  # nothing else ends what remains of a killed test
             identity = generator.choice(identities)
             length = generator.randrange(20_000)
             store.write(Entry(identity, VALUE, f"{identity[2]}:{length}:" + identity[2] * length))
@@ -220,7 +220,7 @@ def test_while_nobody_answers_one_process_in_half_a_minute_tries(
     service.calls.clear()
 
     def look_up() -> None:
-        # Its time to live is over for all of them.
+        # It has expired for all of them.
         assert make(folder, cache_ttl_s=300).get_variable("v") == "1"
 
     clock = time.clock_gettime
@@ -241,7 +241,7 @@ def test_locks_that_the_file_system_lacks_do_not_hold_up(
     monkeypatch.setattr(time, "sleep", slept.append)
     assert [make(folder).get_variable("v") for _ in range(3)] == ["1"] * 3
     assert service.reads() == 1
-    assert slept == []  # as it does for a lock that another process has
+    assert slept == []  # as it does for a lock that another process holds
 
 
 def test_a_process_that_is_stopped_while_it_counts_holds_up_nobody(service: SecretsService, folder: Path) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A role that is to be assumed: the request for it has the same bounds as those for secrets."""
+"""An assumed role: the request for it has the same time limits as those for secrets."""
 
 from __future__ import annotations
 

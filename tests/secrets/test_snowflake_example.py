@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The example that queries Snowflake, run: a secret that the terminal has written, Snowflake's hook and connector."""
+"""Run the example that queries Snowflake, with a secret written by the terminal, Snowflake's hook and connector."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ LOGIN = {
 
 
 class Snowflake:
-    """A server that takes one login."""
+    """A server that accepts one login."""
 
     def __init__(self) -> None:
         self._process = subprocess.Popen(
@@ -64,7 +64,7 @@ class Snowflake:
         return line.strip()
 
     def login(self) -> dict[str, str]:
-        """Return what the next login has told."""
+        """Return the data of the next login."""
         return dict(json.loads(self._line()))
 
     def stop(self) -> None:
@@ -87,7 +87,7 @@ class Airflow:
     variables: dict[str, str]
 
     def test_dag(self, snowflake: Snowflake) -> subprocess.CompletedProcess[str]:
-        """Run the DAG in a process of its own."""
+        """Run the DAG in a separate process."""
         return subprocess.run(
             [sys.executable, HERE / "run_dag.py", snowflake.port, "snowflake_test"],
             env=self.variables,
@@ -99,19 +99,19 @@ class Airflow:
         )
 
     def results(self) -> list[Any]:
-        """Return what the runs have returned, the first one's first."""
+        """Return the results of the runs, oldest first."""
         with closing(sqlite3.connect(self.home / "airflow.db")) as database:
             found = database.execute("SELECT value FROM xcom WHERE key = 'return_value' ORDER BY timestamp").fetchall()
         return [_plain(json.loads(value)) for (value,) in found]
 
     def told_of(self, text: str) -> list[str]:
-        """Return the files, of the database and the logs, that a text is in."""
+        """Return the files of the database and the logs that contain a string."""
         files = (path for path in self.home.rglob("*") if path.is_file())
         return [path.relative_to(self.home).as_posix() for path in files if text.encode() in path.read_bytes()]
 
 
 def _plain(value: Any) -> Any:
-    """Return what Airflow has written down as a tuple, as the list that JSON has for it."""
+    """Return a tuple that Airflow stored as the list that JSON uses for it."""
     if isinstance(value, dict) and "__data__" in value:
         value = value["__data__"]
     return [_plain(each) for each in value] if isinstance(value, list) else value
@@ -147,7 +147,7 @@ def uri() -> str:
 
 
 def documented(language: str) -> str:
-    """Return what the section of the docs has in blocks of a language, its continued lines as one."""
+    """Return the section's code blocks in a language, with continued lines joined."""
     page = (ROOT / "docs" / "secrets.md").read_text(encoding="utf-8")
     section = page.partition("\n## Snowflake")[2].partition("\n## ")[0]
     return "\n".join(re.findall(rf"(?ms)^```{language}\n(.*?)^```", section)).replace(" \\\n", " ")

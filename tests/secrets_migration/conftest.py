@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A metadata database with connections and variables of Airflow's own making, and Secrets Manager by moto."""
+"""A metadata database with connections and variables created by Airflow itself, and moto's Secrets Manager."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def documents(connections: dict[str, Any] | None = None, variables: dict[str, An
 
 
 def once_each(service: SecretsService) -> Any:
-    """Return a client that repeats nothing itself: its pauses would take time."""
+    """Return a client without retries, because its pauses would take time."""
     return boto3.client(
         "secretsmanager",
         endpoint_url=service.url,

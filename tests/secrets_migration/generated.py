@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Connections and variables with hostile characters in every field, others every day."""
+"""Connections and variables with hostile characters in every field, different ones every day."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ CONNECTIONS = {"db": f"postgres://u:{CANARY}@h/s"}
 
 @pytest.fixture
 def terminal(world: World, service: SecretsService) -> Terminal:
-    """A terminal with an endpoint of Secrets Manager beside that of MWAA."""
+    """A terminal with endpoints of Secrets Manager and MWAA."""
     terminal = Terminal(world)
     terminal.variables |= {"AWS_ENDPOINT_URL_SECRETS_MANAGER": service.url}
     client = secrets_manager(service)
@@ -37,7 +37,7 @@ def terminal(world: World, service: SecretsService) -> Terminal:
 
 
 def secrets_manager(service: SecretsService) -> Any:
-    """Return a client of the region that the terminal is in."""
+    """Return a client for the terminal's region."""
     return boto3.client("secretsmanager", endpoint_url=service.url, region_name=REGION)
 
 

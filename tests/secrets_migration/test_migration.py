@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What becomes of each: planned first, written once, read back, and gone on with after an end half-way."""
+"""Each one is planned first, written once, read back, and continued after an interruption."""
 
 from __future__ import annotations
 
@@ -185,7 +185,7 @@ def test_a_stop_ends_it_between_two_secrets(service: SecretsService, move: Calla
 
 
 def test_an_answer_that_was_lost_is_no_conflict(service: SecretsService, move: Callable[..., Any]) -> None:
-    """The first attempt creates the secret, and its answer is a failure."""
+    """The first attempt creates the secret, but returns a failure."""
     client = service.client()
 
     def once(action: str, request: dict[str, Any]) -> Any:

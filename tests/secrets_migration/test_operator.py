@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``MigrateToSecretsManagerOperator``: where it reads, what it refuses when parsed, and that no value leaves it."""
+"""``MigrateToSecretsManagerOperator``: where it reads, what it refuses when parsed, and that it reveals no value."""
 
 from __future__ import annotations
 
@@ -183,7 +183,7 @@ def test_a_value_is_in_no_log_file_xcom_or_error(
     logged: list[str] = []
 
     def attempt(**given: Any) -> None:
-        # What the test itself has asked Secrets Manager for.
+        # Requests of the test itself to Secrets Manager.
         caplog.clear()
         capfd.readouterr()
         try:

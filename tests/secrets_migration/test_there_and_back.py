@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is moved is what tasks read, and what comes back is what was there, whatever its characters."""
+"""Tasks read exactly what was moved, and a restore returns the original, with any characters."""
 
 from __future__ import annotations
 

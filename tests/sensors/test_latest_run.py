@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sensors without a run id: the latest run of those that were there when the task began, however they wait."""
+"""Sensors without a run ID: the latest run at the time when the task began, however they wait."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ def sensor(connection: Callable[..., str]) -> Callable[..., MwaaDagRunSensor]:
 
 
 def run_at(world: World, run_id: str, moment: datetime, env_name: str = "env3") -> None:
-    """Make a run of a date."""
+    """Create a run with a date."""
     world.do(world.airflow(env_name).create, "etl", run_id, None, moment.isoformat())
 
 
 @pytest.fixture
 def rescheduled() -> Iterator[TaskInstance]:
-    """Give a task instance whose present try began at :data:`BEGAN`, as Airflow keeps it between two pokes."""
+    """Return a task instance whose current try began at :data:`BEGAN`, as Airflow stores it between two pokes."""
     ti = TaskInstance(rescheduled_first=BEGAN)
     if AIRFLOW_V_3:
         yield ti
@@ -104,11 +104,11 @@ def test_over_the_cli_of_airflow_2_a_scheduled_run_counts_from_its_start(world: 
     assert [run.run_id for run in environment.get_recent_dag_runs("etl", 5, until=BEGAN)] == ["scheduled__1"]
 
 
-# -- an environment that is away while the run is looked for ---------------------------------------------
+# -- an environment that is unreachable while the run is looked up ---------------------------------------
 
 
 def away(times: int, **more: Any) -> Any:
-    """Let the environment be away for some looks, and be back then."""
+    """Make the environment unreachable for some polls, then available again."""
     look, left = MwaaEnvironment.get_recent_dag_runs, [None] * times
 
     def once(self: MwaaEnvironment, *arguments: Any, **filters: Any) -> Any:
@@ -137,7 +137,7 @@ def test_a_deferrable_sensor_pauses_until_the_environment_is_back(sensor: Callab
         waiting = deferred(lambda: sensor(deferrable=True).execute(given))
         for _ in range(2):
             event = asyncio.run(first_event(serialized(waiting.trigger)))
-            # Another process goes on, with nothing but what Airflow has kept.
+            # Another process continues, with only what Airflow has stored.
             fresh, kept = sensor(deferrable=True), {**waiting.kwargs, "event": event}
             waiting = deferred(lambda f=fresh, k=kept, m=waiting.method_name: f.resume_execution(m, k, given))  # type: ignore[misc]
     assert waiting.trigger.parameters["run_id"] == "run_1"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sensors: each way to wait comes to the same end."""
+"""Sensors: each way to wait has the same result."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ pytestmark = pytest.mark.usefixtures("looks_soon")
 
 @pytest.fixture
 def sensor(world: World, connection: Callable[..., str]) -> Callable[..., Any]:
-    """Make a sensor of a run that is there and going on."""
+    """Create a sensor for an existing, unfinished run."""
     world.do(world.airflow().create, "etl", "run_1")
 
     def make(kind: type = MwaaDagRunSensor, **more: Any) -> Any:
@@ -44,7 +44,7 @@ def sensor(world: World, connection: Callable[..., str]) -> Callable[..., Any]:
 
 
 def carry_out(made: Any, meanwhile: Callable[[], Any]) -> Any:
-    """Wait as the sensor is told to, while something happens."""
+    """Wait as the sensor is configured, while something happens."""
     if made.deferrable:
         return carry_through(made, meanwhile=meanwhile)
     assert made.poke(context()) is False
@@ -77,7 +77,7 @@ def test_a_run_that_ends_badly(world: World, sensor: Callable[..., Any], transpo
 
 @pytest.mark.parametrize("deferrable", [False, True])
 def test_a_run_that_is_deleted(world: World, sensor: Callable[..., Any], deferrable: bool) -> None:
-    # In a process of its own each poke knows nothing of the one before: there the run just isn't there.
+    # In a separate process, each poke knows nothing about the previous one: the run simply does not exist.
     with pytest.raises(DagRunNotFound, match="was deleted" if deferrable else "has no run 'run_1'"):
         carry_out(sensor(deferrable=deferrable), lambda: world.airflow().runs.clear())
 
@@ -108,7 +108,7 @@ def test_a_soft_fail_skips(
 ) -> None:
     if "never_fail" in more and "never_fail" not in inspect.signature(BaseSensorOperator.__init__).parameters:
         pytest.skip("this Airflow has no never_fail")
-    # After a deferral newer Airflows put their own words in the place of ours.
+    # After a deferral, newer Airflows replace our message with their own.
     with pytest.raises(Exception, match=r"ended as failed|Skipping due to") as caught:
         carry_out(
             sensor(deferrable=deferrable, **more), lambda: world.do(world.airflow().end, "etl", "run_1", "failed")
@@ -259,7 +259,7 @@ def kept(made: Any, name: str) -> Any:
 
 
 def declared(kind: type) -> dict[str, inspect.Parameter]:
-    """Return the parameters of a sensor, those of its bases included."""
+    """Return the parameters of a sensor, including those of its base classes."""
     found: dict[str, inspect.Parameter] = {}
     for each in kind.__mro__:
         if each.__module__.startswith("airflow_mwaa_provider.") and "__init__" in vars(each):
@@ -297,7 +297,7 @@ def test_every_parameter_is_documented(kind: type) -> None:
 @pytest.mark.parametrize("kind", SENSORS)
 def test_each_parameter_can_come_from_default_args(kind: Any, from_dag: bool) -> None:
     wanted = given_to(kind)
-    # Two of Airflow's own, which no sensor of ours declares.
+    # Two of Airflow's own, which none of our sensors declares.
     default_args = {**wanted, "timeout": 77.0, "soft_fail": True}
     made = kind(task_id="t", dag=a_dag(default_args)) if from_dag else kind(task_id="t", default_args=default_args)
     for name, value in wanted.items():
@@ -309,7 +309,7 @@ def test_each_parameter_can_come_from_default_args(kind: Any, from_dag: bool) ->
 def test_what_is_given_goes_before_default_args(kind: Any) -> None:
     wanted = given_to(kind)
     for given in wanted:
-        # All others come from default_args, which one explicit value must not suppress.
+        # All others come from default_args, which an explicit value must not suppress.
         default = declared(kind)[given].default
         default_args = {**wanted, given: "another" if default is inspect.Parameter.empty else default}
         made = kind(task_id="t", default_args=default_args, **{given: wanted[given]})

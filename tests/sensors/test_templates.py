@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fields of sensors that come out of templates, as DAGs of the amazon provider write them."""
+"""Templated fields of sensors, as in DAGs for the amazon provider."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def rendered(world: World, connection: Callable[..., str]) -> Callable[..., Any]:
-    """Make a sensor of a run that is there, and render its templates as Airflow does before it runs."""
+    """Create a sensor for an existing run, and render its templates as Airflow does before it runs."""
     world.do(world.airflow().create, "etl", "run_1")
 
     def make(params: dict[str, Any], kind: type = MwaaDagRunSensor, **more: Any) -> Any:

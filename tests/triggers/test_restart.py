@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Many waits outlive the process that waits: killed twice without warning, none is lost and none told wrongly."""
+"""Many waits survive their process: killed twice without warning, none is lost and none reports a wrong result."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 WAITS = 1000 if os.environ.get("AIRFLOW_MWAA_TEST_FULL") else 200
 ROOT = Path(__file__).resolve().parents[2]
 
-# What a triggerer does with the rows of its table: make the triggers, run them side by side, write down what they fire.
+# What a triggerer does with the rows of its table: create the triggers, run them concurrently, record their events.
 PROGRAM = """
 import asyncio, json, sys
 from airflow_mwaa_provider.triggers.dag_run import MwaaDagRunTrigger
@@ -44,7 +44,7 @@ asyncio.run(main())
 
 
 def events(path: Path) -> dict[int, Any]:
-    """What was fired so far, by number; the last line may be cut off."""
+    """Return the events by number; the last line may be incomplete."""
     text = path.read_text(encoding="utf-8") if path.exists() else ""
     found = [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
     assert len(found) == len({number for number, _ in found}), "a wait was told twice"
@@ -92,7 +92,7 @@ def test_waits_survive_two_kills(world: World, connection: Callable[..., str], t
         until(lambda: len(events(fired)) >= WAITS // 10, process)
         process.send_signal(signal.SIGKILL)
         process.wait()
-        end(3 * WAITS // 10, 6 * WAITS // 10)  # nobody waits now
+        end(3 * WAITS // 10, 6 * WAITS // 10)  # nothing waits now
         process = start()
         until(lambda: len(events(fired)) >= WAITS // 2, process)
         process.send_signal(signal.SIGKILL)

@@ -36,7 +36,7 @@ IMPATIENT = RetryPolicy(deadline_s=0.0)
 
 
 def asynchronous(test: Callable[..., Any]) -> Callable[..., None]:
-    """Run a test in an event loop of its own."""
+    """Run a test in a separate event loop."""
 
     @functools.wraps(test)
     def run(*args: Any, **kwargs: Any) -> None:
@@ -82,9 +82,9 @@ async def test_each_wait_is_told_its_own_end(world: World) -> None:
     outcomes = await asyncio.wait_for(asyncio.gather(*waits), 60)
     assert [type(outcome) for outcome in outcomes] == [(Done, Failed)[number % 2] for number in range(150)]
     assert [outcome.run.run_id for outcome in outcomes if outcome.run] == run_ids
-    # One look serves all: a few calls each, and not one a wait.
+    # One poll serves all: a few calls each, and not one per wait.
     assert len([call for call in await in_thread(world.calls) if call == TARGET]) <= 4 * poller.looks
-    # That under way when the last one ended, and the next.
+    # The poll in progress when the last one ended, and the next.
     assert poller.looks <= seen + 2
     assert not poller.is_used
     await poller.close()
@@ -105,7 +105,7 @@ async def test_waits_that_come_and_go_leave_the_others_alone(world: World) -> No
         await in_thread(world.do, world.airflow().end, "etl", run_id)
     assert all(isinstance(outcome, Done) for outcome in await asyncio.wait_for(asyncio.gather(first, third), 60))
     assert second.cancelled()
-    # It begins anew when somebody comes back.
+    # It starts again with the next wait.
     assert isinstance(await asyncio.wait_for(poller.wait(run_wait("run_0")), 60), Done)
     await poller.close()
 
@@ -149,7 +149,7 @@ async def test_a_role_that_lost_its_permission_ends_the_waits(world: World) -> N
     await in_thread(make_runs, world, 2)
     poller = SharedPoller(connect(world))
     waits = [asyncio.create_task(poller.wait(run_wait(run_id))) for run_id in ("run_0", "run_1")]
-    await until(lambda: poller.looks >= 2)  # the first look has logged in
+    await until(lambda: poller.looks >= 2)  # the first poll has logged in
     await in_thread(world.deny, "InvokeRestApi", "CreateWebLoginToken", "CreateCliToken", "GetEnvironment")
     await in_thread(world.expire, sessions=True)
     for outcome in await asyncio.wait_for(asyncio.gather(*waits), 60):
@@ -170,7 +170,7 @@ async def test_what_nobody_foresaw_reaches_the_waits_too() -> None:
 
 
 class CountingEnvironment:
-    """Where one run has ended; it notes what it is asked for."""
+    """An environment in which one run has ended; it records the requests."""
 
     name = "env3"
 
@@ -262,4 +262,4 @@ async def test_equal_settings_share_a_poller(monkeypatch: pytest.MonkeyPatch) ->
     assert await shared_poller(HookSettings(), "other") is not one
     assert await shared_poller(HookSettings(transport="cli"), "env") is not one
     monkeypatch.setattr(shared_polling, "_FORGET_AFTER_S", -1.0)
-    assert await shared_poller(HookSettings(), "env") is not one  # unused for long, and made anew
+    assert await shared_poller(HookSettings(), "env") is not one  # unused for long, and created again

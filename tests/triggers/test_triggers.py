@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Triggers survive the database, fire what the task understands, and stop the remote run when they are told to."""
+"""Triggers survive the database, fire events that the task understands, and stop the remote run if requested."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def test_every_error_arrives_as_what_it_was(name: str) -> None:
 
 
 def test_an_event_can_be_stored_whatever_the_environment_said() -> None:
-    """PostgreSQL takes neither a NUL nor half a surrogate pair: the trigger would be lost, its task wait for ever."""
+    """PostgreSQL accepts neither NUL nor half a surrogate pair: the trigger would be lost, its task wait forever."""
     error = DagRunFailed("a\x00b \ud83d", dag_id="etl", run_id="run\x00", state="failed", failed_task_ids=("\udfff",))
     run = dataclasses.replace(RUN, note="\x00", run_id="\ud800")
     for end in (Failed(error, run), Done(run)):
@@ -144,7 +144,7 @@ def test_a_strange_event_is_no_success(event: Any) -> None:
 
 
 async def until_it_was_looked(world: World, times: int = 2) -> None:
-    """Wait until the environment was asked that often."""
+    """Wait until the environment has received that many requests."""
 
     def looked() -> bool:
         calls = [call["target"] for call in world.mwaa.calls.last()]
@@ -225,7 +225,7 @@ def test_older_airflows_only_cancel_so_the_task_is_asked_about(
     async def still_deferred(_: Any) -> bool:
         return ti_state == "deferred"
 
-    # Asking the database needs one; the integration tests have it.
+    # That needs a database; the integration tests have one.
     monkeypatch.setattr(triggers, "is_still_deferred", still_deferred)
 
     async def cancel() -> None:
