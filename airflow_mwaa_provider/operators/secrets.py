@@ -154,7 +154,7 @@ class MigrateToSecretsManagerOperator(MwaaEnvironmentOperator):
         settings = self.hook_settings
         if self.secrets_conn_id is not None:
             settings = replace(settings, aws_conn_id=self.secrets_conn_id)
-        client = settings.aws_client("secretsmanager")
+        client = settings.aws_client("secretsmanager", attempts=1)
         backend = ReadBack(
             client,
             connections_prefix=names.connections_prefix,

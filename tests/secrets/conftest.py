@@ -35,6 +35,7 @@ class SecretsService:
 
     def __init__(self) -> None:
         self.calls: Counter[str] = Counter()
+        self.repeated_by_boto3: Counter[str] = Counter()
         self.fault: Callable[[str, dict[str, Any]], tuple[int, dict[str, Any]] | None] | None = None
         self.refuses_roles = False
         self._moto = DomainDispatcherApplication(create_backend_app)
@@ -49,6 +50,7 @@ class SecretsService:
         if action:
             with self._lock:
                 self.calls[action] += 1
+                self.repeated_by_boto3[action] += "attempt=1" not in environ.get("HTTP_AMZ_SDK_REQUEST", "attempt=1").split("; ")
             body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
             environ["wsgi.input"] = io.BytesIO(body)
             request = json.loads(body or b"{}")
@@ -142,6 +144,7 @@ def service(running_service: SecretsService, monkeypatch: pytest.MonkeyPatch) ->
                 client.restore_secret(SecretId=secret["ARN"])
             client.delete_secret(SecretId=secret["ARN"], ForceDeleteWithoutRecovery=True)
     running_service.calls.clear()
+    running_service.repeated_by_boto3.clear()
     for name, value in environment(running_service).items():
         monkeypatch.setenv(name, value)
     return running_service

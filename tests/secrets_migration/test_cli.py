@@ -16,7 +16,7 @@ from airflow_mwaa_provider.client.models import Connection
 from scripts.lib import canary
 from tests.cli.terminal import Terminal
 from tests.client.world import REGION, World
-from tests.secrets.conftest import FERNET_KEY, SecretsService
+from tests.secrets.conftest import FERNET_KEY, SecretsService, error
 from tests.secrets_migration.conftest import Metadata
 
 CANARY = canary.value()
@@ -73,6 +73,22 @@ def test_from_files_there_and_back(terminal: Terminal, world: World, service: Se
     assert stored["connections"]["db"]["password"] == CANARY
     assert stored["variables"]["b"]["description"] == "of b"
     assert "nothing was written" in terminal.error("secrets", "restore", "env3", status=1)
+
+
+def test_boto3_repeats_no_call(terminal: Terminal, service: SecretsService) -> None:
+    failing = {"CreateSecret": 1, "ListSecrets": 1}
+
+    def fault(action: str, request: dict[str, Any]) -> tuple[int, dict[str, Any]] | None:
+        if not failing.get(action):
+            return None
+        failing[action] -= 1
+        return error("InternalServiceError", status=500)
+
+    service.fault = fault
+    text_of(terminal, "migrate", "--connections-file", "-", stdin=json.dumps(CONNECTIONS))
+    text_of(terminal, "restore", "env3")
+    assert failing == {"CreateSecret": 0, "ListSecrets": 0}
+    assert not +service.repeated_by_boto3
 
 
 def test_from_an_environment(terminal: Terminal, world: World, service: SecretsService) -> None:

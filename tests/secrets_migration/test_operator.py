@@ -92,6 +92,19 @@ def test_what_a_task_gets_is_read_by_name(
         execute(source="task", variables=[])
 
 
+def test_boto3_repeats_no_write_whatever_the_connection_says(
+    execute: Callable[..., Any], service: SecretsService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_VAR_V", CANARY)
+    failures = [error("InternalServiceError", status=500)]
+    service.fault = lambda action, request: failures.pop() if action == "CreateSecret" and failures else None
+    settings = {"retries": {"total_max_attempts": 3}}
+    done = execute(source="task", connections=[], variables=["v"], botocore_config=settings)
+    assert done["variables"]["created"] == ["v"]
+    assert service.calls["CreateSecret"] == 2, "it is repeated, but not by boto3"
+    assert service.repeated_by_boto3["CreateSecret"] == 0
+
+
 def test_names_for_patterns_come_from_the_api(
     world: World, connection: Callable[..., str], execute: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -166,7 +166,7 @@ def migrate(
         source = _files(remote, connections_file, variables_file)
     else:
         source = _environment(remote)
-    client = remote.aws_client("secretsmanager")
+    client = remote.aws_client("secretsmanager", attempts=1)
     with Progress(is_plain_too=False) as progress:
         progress.show("", "reading")
         outcome = migration.migrate(
@@ -212,7 +212,7 @@ def restore(remote: Remote, *, selection: _Selection, overwrite_hidden: bool, ou
         done = restore_secrets(
             remote.environment,
             selection.patterns(),
-            SecretsManager(remote.aws_client("secretsmanager")),
+            SecretsManager(remote.aws_client("secretsmanager", attempts=1)),
             selection.names(),
             on_conflict=selection.on_conflict,
             leave_out_refused=selection.leave_out_refused,

@@ -69,9 +69,12 @@ class Remote:
         """Return an S3 client."""
         return self._aws.s3()
 
-    def aws_client(self, service: str) -> Any:
-        """Return a client of another AWS service."""
-        return self._aws.client(service)
+    def aws_client(self, service: str, **options: Any) -> Any:
+        """Return a client of another AWS service.
+
+        :param options: those of :meth:`~airflow_mwaa_provider.cli.support.aws.Aws.client`.
+        """
+        return self._aws.client(service, **options)
 
     def again(self, *command: str) -> str:
         """Return a command line for the same environment, to be copied into a shell."""
