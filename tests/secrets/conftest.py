@@ -50,7 +50,9 @@ class SecretsService:
         if action:
             with self._lock:
                 self.calls[action] += 1
-                self.repeated_by_boto3[action] += "attempt=1" not in environ.get("HTTP_AMZ_SDK_REQUEST", "attempt=1").split("; ")
+                self.repeated_by_boto3[action] += "attempt=1" not in environ.get(
+                    "HTTP_AMZ_SDK_REQUEST", "attempt=1"
+                ).split("; ")
             body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
             environ["wsgi.input"] = io.BytesIO(body)
             request = json.loads(body or b"{}")

@@ -33,7 +33,7 @@ from scripts.lib import canary
 from tests.client.page_server import PageServer, _page_server, page_server
 from tests.client.world import World
 from tests.secrets.conftest import FERNET_KEY, SecretsService, error
-from tests.secrets_migration.conftest import ALL, Metadata, documents
+from tests.secrets_migration.conftest import ALL, Metadata, documents, once_each
 
 __all__ = ["_page_server", "page_server"]
 
@@ -427,3 +427,25 @@ def test_of_airflow_2_no_connection_is_read_for_certain(
         move(EnvironmentSource(environment))
     moved = move(EnvironmentSource(environment), wanted=ALL[1:])
     assert moved.counts() == "1 created"
+
+
+@pytest.mark.parametrize("is_there", [False, True])
+def test_a_value_is_set_even_if_another_creates_the_secret_in_between(
+    service: SecretsService, *, is_there: bool
+) -> None:
+    name = "airflow/variables/token"
+    if is_there:
+        service.put(name, "of another")
+    missing = [error("ResourceNotFoundException", "no such secret")]
+    service.fault = lambda action, request: missing.pop() if action == "PutSecretValue" and missing else None
+    SecretsManager(once_each(service)).put(name, CANARY, "of the token")
+    assert secret(service, name) == CANARY
+
+
+def test_an_error_of_a_batch_counts_its_secrets_and_one_of_a_single_secret_names_it(service: SecretsService) -> None:
+    service.fault = lambda action, request: error("InvalidRequestException", "no")
+    secrets = SecretsManager(once_each(service))
+    with pytest.raises(SecretsError, match=r"^2 secrets: BatchGetSecretValue"):
+        secrets.read(["a", "b, c"])
+    with pytest.raises(SecretsError, match=r"^Secret 'b, c': PutSecretValue"):
+        secrets.replace("b, c", "x")

@@ -114,7 +114,8 @@ class SecretsManager:
         except SecretsError as error:
             if error.code != "ResourceNotFoundException":
                 raise
-            self.create(name, text, description)
+            if not self.create(name, text, description):
+                self.replace(name, text)  # it was created in the meantime
 
     def create(self, name: str, text: str, description: str | None) -> bool:
         """Create a secret; return ``False`` if one of that name already exists."""
@@ -148,7 +149,9 @@ class SecretsManager:
 
     def _read_batch(self, names: Collection[str]) -> dict[str, Secret]:
         try:
-            answer = self._call("BatchGetSecretValue", ", ".join(names), SecretIdList=list(names))
+            answer = self._call(
+                "BatchGetSecretValue", ", ".join(names), where=f"{len(names)} secrets", SecretIdList=list(names)
+            )
         except AccessDenied:
             self._batches = False
             return {}
@@ -182,9 +185,10 @@ class SecretsManager:
             return SecretState.ABSENT  # creating it will show
         return SecretState.NO_TEXT
 
-    def _call(self, operation: str, name: str, *, hidden: str = "", **request: Any) -> Any:
+    def _call(self, operation: str, name: str, *, where: str = "", hidden: str = "", **request: Any) -> Any:
+        action = _ACTIONS.get(operation)
         with _own_errors(name), values_kept_out_of_logs():
-            return self._calls.call(operation, _where(name), action=_ACTIONS.get(operation), hidden=hidden, **request)
+            return self._calls.call(operation, where or _where(name), action=action, hidden=hidden, **request)
 
 
 def problem_of_name(name: str) -> str:
@@ -233,7 +237,7 @@ def _own_error(name: str, error: MwaaError) -> MwaaError:
 
 
 def _where(name: str) -> str:
-    return f"{name.count(', ') + 1} secrets" if ", " in name else f"Secret {name!r}"
+    return f"Secret {name!r}"
 
 
 def _secret(name: str, answer: Mapping[str, Any]) -> Secret:
