@@ -39,11 +39,10 @@ def environments(aws: Aws, *, endpoint_url: str | None, output: str) -> None:
       airflow-mwaa environments
       airflow-mwaa environments --region eu-west-1 --output json
     """
-    from airflow_mwaa_provider.client.aws.control_plane import ControlPlane
     from airflow_mwaa_provider.client.http.retrying import RetryPolicy, call_with_retries
     from airflow_mwaa_provider.client.in_parallel import read_all
 
-    plane = ControlPlane(aws.session, endpoint_url=endpoint_url)
+    plane = aws.control_plane(endpoint_url)
     names = sorted(call_with_retries(plane.list_environments, RetryPolicy()))
     found = read_all(lambda name: _described(plane, name), names)
     if output == "json":

@@ -241,10 +241,9 @@ def _max_workers(aws: Aws, env_names: Iterable[str]) -> dict[str, int]:
 
 
 def _describe(aws: Aws, env_name: str) -> dict[str, Any]:
-    from airflow_mwaa_provider.client.aws.control_plane import ControlPlane
     from airflow_mwaa_provider.client.http.retrying import RetryPolicy, call_with_retries
 
-    return call_with_retries(functools.partial(ControlPlane(aws.session).get_environment, env_name), RetryPolicy())
+    return call_with_retries(functools.partial(aws.control_plane().get_environment, env_name), RetryPolicy())
 
 
 def _numbers(thresholds: Iterable[str]) -> dict[str, float]:

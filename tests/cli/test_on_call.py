@@ -416,6 +416,9 @@ def test_which_of_the_mapped_ones_is_meant(terminal: Terminal, world: World) -> 
         (["tasks", "log", "env3", "etl", "olt", "load"], "The nearest to run 'olt': 'old'."),
         (["dags", "list", "evn3"], "The nearest to environment 'evn3': 'env3'."),
         (["variables", "get", "evn3", "greeting"], "The nearest to environment 'evn3': 'env3'."),
+        (["monitor", "show", "evn3"], "The nearest to environment 'evn3': 'env3'."),
+        (["monitor", "dashboard", "env3", "evn3"], "The nearest to environment 'evn3': 'env3'."),
+        (["monitor", "alarms", "evn3"], "The nearest to environment 'evn3': 'env3'."),
         (["roles", "show", "env3", "Users"], "The nearest to role 'Users': 'User'."),
         (["roles", "delete", "env3", "Users"], "The nearest to role 'Users': 'User'."),
         (
@@ -430,6 +433,12 @@ def test_which_of_the_mapped_ones_is_meant(terminal: Terminal, world: World) -> 
 def test_the_nearest_names_are_told(terminal: Terminal, world: World, command: list[str], hint: str) -> None:
     with_runs(world)
     assert terminal.error(*command, status=1).endswith(hint)
+
+
+@pytest.mark.parametrize("command", [["plan"], ["clean", "--yes"], ["export", "s3://bucket/prefix"]], ids=" ".join)
+def test_the_nearest_environment_is_told_after_the_routes(terminal: Terminal, command: list[str]) -> None:
+    result = terminal.run("metadata", *command, "--env-name", "evn3", status=1)
+    assert result.stderr.splitlines()[-1].endswith("The nearest to environment 'evn3': 'env3'.")
 
 
 # -- roles ---------------------------------------------------------------------------------------------------------

@@ -96,7 +96,7 @@ def plan(*, output: str, **given: Any) -> None:
       airflow-mwaa metadata plan --env-name my-environment --output json
     """
     try:
-        with signals_as_interrupts(), _counting() as counting:
+        with signals_as_interrupts(), _aws(given).naming_the_nearest_environment(), _counting() as counting:
             cleaner, routes = _cleaner(given, counting)
             found = cleaner.plan()
     except KeyboardInterrupt:
@@ -138,7 +138,7 @@ def clean(*, output: str, yes: bool, **given: Any) -> None:
       airflow-mwaa metadata clean --retention 90d --archive-to s3://my-bucket/history --yes
     """
     try:
-        with signals_as_interrupts():
+        with signals_as_interrupts(), _aws(given).naming_the_nearest_environment():
             if not yes and not sys.stdin.isatty():
                 raise MwaaInputError("No terminal to ask for confirmation: use --yes, or run metadata plan first.")
             with _counting() as counting:
@@ -269,12 +269,16 @@ def _cleaner(given: dict[str, Any], counting: Callable[[str], None]) -> tuple[Cl
     return cleaner, choice.plan
 
 
+def _aws(given: dict[str, Any]) -> Aws:
+    return Aws(given["region"], given["profile"])
+
+
 def _archive(given: dict[str, Any]) -> tuple[Any, str]:
     from airflow_mwaa_provider.metadata.cleaning.options import read_place
     from airflow_mwaa_provider.metadata.storage.bucket import Storage
 
     uri = read_place(given["archive_to"])
-    client = Aws(given["region"], given["profile"]).s3()
+    client = _aws(given).s3()
     return Storage(client, uri.bucket, kms_key_id=given["kms_key_id"], owner=given["bucket_owner"]), uri.prefix
 
 

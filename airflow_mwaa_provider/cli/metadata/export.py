@@ -100,18 +100,18 @@ def export(
     if uri is None:
         raise MwaaInputError(f"{place!r} is not a location in S3; write s3://BUCKET/PREFIX.")
     bucket = uri.bucket
+    aws = Aws(region, profile)
     chosen = _options(uri.prefix, options)
     opened = _source(database_url, route, env_name, region, profile, (bucket, uri.prefix))
     from airflow_mwaa_provider.metadata.export.run import export_metadata
     from airflow_mwaa_provider.metadata.storage.bucket import Storage
 
     try:
-        with signals_as_interrupts(), opened as (source, routes):
+        with signals_as_interrupts(), aws.naming_the_nearest_environment(), opened as (source, routes):
             if dry_run:
                 _show_estimates(source, chosen, output)
                 return
-            client = Aws(region, profile).s3()
-            storage = Storage(client, bucket, kms_key_id=kms_key_id, owner=bucket_owner)
+            storage = Storage(aws.s3(), bucket, kms_key_id=kms_key_id, owner=bucket_owner)
             with storage, _progress() as progress:
                 began = time.monotonic()
                 manifest = export_metadata(source, storage, chosen, progress=progress)

@@ -3,19 +3,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from airflow_mwaa_provider.cli.support.errors import fail, mwaa_errors_in_one_line, unended
+from airflow_mwaa_provider.cli.support.errors import error_text, fail, mwaa_errors_in_one_line, unended
 from airflow_mwaa_provider.cli.support.interrupts import signals_as_interrupts
+from airflow_mwaa_provider.cli.support.output import nearest_to
 from airflow_mwaa_provider.cli.support.warnings_shown import show_warnings
-from airflow_mwaa_provider.exceptions import AccessDenied, MwaaInputError
+from airflow_mwaa_provider.exceptions import AccessDenied, EnvironmentNotFound, MwaaError, MwaaInputError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+
+    from airflow_mwaa_provider.client.aws.control_plane import ControlPlane
 
 region_option = click.option(
     "--region", envvar="AWS_REGION", help="AWS region. Default: AWS_REGION, or that of the profile."
@@ -44,6 +48,26 @@ class Aws:
 
         bounds = Config(connect_timeout=10, read_timeout=60, retries={"total_max_attempts": attempts})
         return self.session.client(service, config=bounds)
+
+    def control_plane(self, endpoint_url: str | None = None) -> ControlPlane:
+        """Return a client of the MWAA API."""
+        from airflow_mwaa_provider.client.aws.control_plane import ControlPlane
+
+        return ControlPlane(self.session, endpoint_url=endpoint_url)
+
+    @contextlib.contextmanager
+    def naming_the_nearest_environment(self, endpoint_url: str | None = None) -> Iterator[None]:
+        """Add the nearest names to the error of an environment that was not found, where the role may list them."""
+        try:
+            yield
+        except EnvironmentNotFound as error:
+            hint = None
+            with contextlib.suppress(MwaaError):
+                known = self.control_plane(endpoint_url).list_environments()
+                hint = nearest_to("environment", error.env_name or "", known)
+            if hint is None:
+                raise
+            fail(f"{error_text(error)} {hint}")
 
     @functools.cached_property
     def session(self) -> Any:
@@ -84,7 +108,9 @@ def aws_command(command: Callable[..., None]) -> Callable[..., None]:
     def wrapper(*, region: str | None, profile: str | None, **own: Any) -> None:
         with show_warnings(), signals_as_interrupts():
             try:
-                command(Aws(region, profile), **own)
+                aws = Aws(region, profile)
+                with aws.naming_the_nearest_environment():
+                    command(aws, **own)
             except KeyboardInterrupt:
                 fail("interrupted")
 

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import shlex
 from dataclasses import dataclass, field
@@ -12,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from airflow_mwaa_provider.cli.support.aws import Aws, profile_option, region_option
-from airflow_mwaa_provider.cli.support.errors import error_text, fail, mwaa_errors_in_one_line
+from airflow_mwaa_provider.cli.support.errors import fail, mwaa_errors_in_one_line
 from airflow_mwaa_provider.cli.support.interrupts import signals_as_interrupts
-from airflow_mwaa_provider.cli.support.output import nearest_to, output_option
+from airflow_mwaa_provider.cli.support.output import output_option
 from airflow_mwaa_provider.cli.support.warnings_shown import show_warnings
-from airflow_mwaa_provider.exceptions import EnvironmentNotFound, MwaaError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
+    from contextlib import AbstractContextManager
 
     from airflow_mwaa_provider.client.aws.control_plane import ControlPlane
     from airflow_mwaa_provider.client.environment import MwaaEnvironment
@@ -82,24 +81,13 @@ class Remote:
         given = [part for name, value in options if value and not _from_environment(name) for part in (name, value)]
         return shlex.join(["airflow-mwaa", *command, *given])
 
-    @contextlib.contextmanager
-    def naming_the_nearest_environment(self) -> Iterator[None]:
-        """Add the nearest names to the error of an environment that was not found, where the role may list them."""
-        try:
-            yield
-        except EnvironmentNotFound as error:
-            hint = None
-            with contextlib.suppress(MwaaError):
-                hint = nearest_to("environment", self.env_name, self._control_plane.list_environments())
-            if hint is None:
-                raise
-            fail(f"{error_text(error)} {hint}")
+    def naming_the_nearest_environment(self) -> AbstractContextManager[None]:
+        """Add the nearest names to the error of an environment that was not found."""
+        return self._aws.naming_the_nearest_environment(self.endpoint_url)
 
     @functools.cached_property
     def _control_plane(self) -> ControlPlane:
-        from airflow_mwaa_provider.client.aws.control_plane import ControlPlane
-
-        return ControlPlane(self._aws.session, endpoint_url=self.endpoint_url)
+        return self._aws.control_plane(self.endpoint_url)
 
     @functools.cached_property
     def _aws(self) -> Aws:
