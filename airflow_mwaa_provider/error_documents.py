@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["as_dict", "as_line", "class_of", "from_dict", "read_line"]
 
 # Parts of the message, which is sent whole: the receiver has no options to name in it.
-_IN_THE_MESSAGE = {"advice", "parameter"}
+_IN_THE_MESSAGE = {"_said", "advice", "parameter", "what"}
 _ACTION = re.compile(r"[\w:]+")
 _LINE = re.compile(r"([A-Z]\w+)(?:\[([\w:]+)\])?: (.+)", re.DOTALL)
 

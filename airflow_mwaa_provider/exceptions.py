@@ -104,6 +104,7 @@ class MwaaError(Exception):
     ) -> None:
         said = _NOT_FOR_ONE_LINE.sub(" ", message).strip()
         super().__init__(f"{said} {advice.format(parameter)}" if advice else said)
+        self._said = said
         self.advice = advice
         self.parameter = parameter
         self.env_name = env_name
@@ -116,8 +117,7 @@ class MwaaError(Exception):
 
         :param spelled: returns what that caller writes for a parameter's name: ``--dry-run``.
         """
-        said = str(self).removesuffix(self.advice.format(self.parameter))
-        return said + self.advice.format(spelled(self.parameter))
+        return f"{self._said} {self.advice.format(spelled(self.parameter))}" if self.advice else self._said
 
 
 class MwaaInputError(MwaaError, ValueError):
@@ -454,17 +454,14 @@ class MetricsNotSent(AwsError):
 class ResolverUnavailable(MwaaError):
     """Requirements cannot be resolved: neither uv nor pip can be used, or the package index cannot be reached.
 
+    :param what: what is wrong: the beginning of the message. By default, all of it.
     :param fix: what to do: the end of the message.
     """
 
-    def __init__(self, message: str = "", *, fix: str = "", **fields: Any) -> None:
+    def __init__(self, message: str = "", *, what: str = "", fix: str = "", **fields: Any) -> None:
         super().__init__(message, **fields)
+        self.what = what or str(self)
         self.fix = fix
-
-    @property
-    def what(self) -> str:
-        """The message without ``fix``."""
-        return str(self).removesuffix(self.fix).rstrip()
 
 
 class SecretsUnavailable(MwaaError):

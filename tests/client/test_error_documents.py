@@ -9,7 +9,7 @@ import pytest
 
 from airflow_mwaa_provider import exceptions
 from airflow_mwaa_provider.error_documents import as_dict, as_line, from_dict, read_line
-from airflow_mwaa_provider.exceptions import AccessDenied, DagRunFailed, MwaaError, StorageError
+from airflow_mwaa_provider.exceptions import AccessDenied, DagRunFailed, MwaaError, ResolverUnavailable, StorageError
 
 pytestmark = pytest.mark.once
 
@@ -34,6 +34,14 @@ def test_advice_is_part_of_the_message_and_does_not_come_twice() -> None:
     assert str(from_dict(document)) == str(error) == "Table 'x' is unknown. Leave it out of tables."
     again = from_dict({**document, "fields": {"advice": error.advice, "parameter": "tables"}})
     assert str(again) == str(error)
+
+
+def test_the_parts_of_a_message_are_those_that_were_given() -> None:
+    error = ResolverUnavailable("It failed. Do\nthis.", what="It failed.", fix="Do\nthis.")
+    assert (str(error), error.what, error.fix) == ("It failed. Do this.", "It failed.", "Do\nthis.")
+    assert from_dict(as_dict(error)).what == str(error)  # type: ignore[attr-defined]
+    masked = MwaaError("Leave it out of tables.", advice="Leave it out of {}.", parameter="tables")
+    assert masked.worded(str.upper) == "Leave it out of tables. Leave it out of TABLES."
 
 
 def test_lists_come_back_as_tuples() -> None:

@@ -65,7 +65,7 @@ def test_errors_are_picklable_and_one_line(error_class: Any) -> None:
     copy = pickle.loads(pickle.dumps(error))
     assert type(copy) is error_class
     assert str(copy) == str(error)
-    assert vars(copy) == {**dict.fromkeys(fields, "given"), "advice": "", "parameter": ""}
+    assert vars(copy) == {**dict.fromkeys(fields, "given"), "_said": str(error), "advice": "", "parameter": ""}
     assert str(error_class()) == ""
 
 

@@ -457,7 +457,7 @@ def _again(asked: Asked, found: Resolution) -> Asked:
 
 
 def _unavailable(what: str, fix: str) -> ResolverUnavailable:
-    return ResolverUnavailable(f"{what} {fix}", fix=fix)
+    return ResolverUnavailable(f"{what} {fix}", what=what, fix=fix)
 
 
 def find_resolver(target: Target, wheels: Path | None = None) -> Resolver:
