@@ -125,13 +125,8 @@ def _text(name: str) -> tuple[str | None, str]:
         try:
             entry = read_through(cache, identity)
         except MwaaError as error:
-            return None, _without_beginning(str(error), name)
+            return None, str(error)
     if entry is not None and entry.value is not None:
         return entry.value, ""
-    problem = _without_beginning(entry.problem, name) if entry is not None else ""
+    problem = entry.problem if entry is not None else ""
     return None, problem or f"Secrets Manager has no secret {name}. Create it, or correct the reference."
-
-
-def _without_beginning(problem: str, name: str) -> str:
-    """Return the cache's message without its beginning, which takes the lookup for that of an Airflow variable."""
-    return problem.removeprefix(f"{_KIND.capitalize()} {name!r}: ")

@@ -47,9 +47,12 @@ _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 
 def describe(cache: LookUpCache, identity: Identity, answer: Answer) -> str:
-    """Return what is wrong with an answer, in one line; empty if nothing is, or if it is not to be reported."""
+    """Return what is wrong with an answer, in one line; empty if nothing is, or if it is not to be reported.
+
+    It begins with what was looked up, unless the caller of the cache names that itself.
+    """
     problem = describe_problem(cache, identity, answer)
-    return f"{subject(identity)}: {problem}" if problem else ""
+    return f"{subject(identity)}: {problem}" if problem and not cache.is_told_by_caller else problem
 
 
 def subject(identity: Identity) -> str:

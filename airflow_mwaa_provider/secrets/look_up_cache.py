@@ -91,7 +91,8 @@ class LookUpCache:
     :param given: its keywords.
     :param options: the options of the cache.
     :param is_told_by_caller: without an answer, the caller gets an exception, and no line is logged. For half a minute
-        nothing else is asked then: the caller continues without, and should not wait for each secret.
+        nothing else is asked then: the caller continues without, and should not wait for each secret. Its messages do
+        not name what was looked up; the caller does.
     """
 
     def __init__(

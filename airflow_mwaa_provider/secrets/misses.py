@@ -175,7 +175,7 @@ def _without_answer(
         _write(cache, before)
         return _stale(cache, before, problem)
     if cache.is_told_by_caller:
-        raise SecretsUnavailable(problem) from answer.error
+        raise SecretsUnavailable(cause) from answer.error
     warn_once((*identity, problem), "%s", problem)
     if answer.error is not None:
         # In one line; the amazon provider's backend raises boto3's error.
@@ -193,7 +193,7 @@ def _silence(cache: LookUpCache, identity: Identity) -> str:
     age = noted.age_s() if noted is not None else None
     if noted is None or age is None or age >= _RETRY_AFTER_S:
         return ""
-    return f"{subject(identity)}: not requested within {_RETRY_AFTER_S:.0f} s of a failure: {noted.problem}"
+    return f"not requested within {_RETRY_AFTER_S:.0f} s of a failure: {noted.problem}"
 
 
 def _stale(cache: LookUpCache, entry: Entry, problem: str = "") -> Entry:

@@ -22,7 +22,7 @@ from airflow_mwaa_provider._compat import AIRFLOW_V_3
 from airflow_mwaa_provider.plugins import env_secrets
 from airflow_mwaa_provider.plugins.env_values import RESERVED, set_variables
 from airflow_mwaa_provider.plugins.env_vars import EnvironmentVariablesPlugin
-from airflow_mwaa_provider.secrets import store
+from airflow_mwaa_provider.secrets import diagnosis, misses, store
 from scripts.lib import canary
 from tests.plugins.conftest import Lines
 
@@ -323,6 +323,7 @@ def test_a_secret_that_cannot_be_read_is_one_line(
     secrets: SecretsService,
     lines: Lines,
     caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
     reference: str,
     fault: tuple[int, str] | None,
     line: str,
@@ -331,6 +332,8 @@ def test_a_secret_that_cannot_be_read_is_one_line(
         return fault and (fault[0], {"__type": fault[1], "message": "no"}) if action == "GetSecretValue" else None
 
     secrets.fault = answer
+    for module in (diagnosis, misses):
+        monkeypatch.setattr(module, "subject", lambda _identity: "What was looked up")
     name = f"SECRET_{uuid.uuid4().hex.upper()}"
     variables: dict[str, str] = {}
     set_variables({name: f"secretsmanager://{reference}", "LAST": "z"}, variables)
