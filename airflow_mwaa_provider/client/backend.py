@@ -6,6 +6,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
+from airflow_mwaa_provider.client.http.errors import truncate
 from airflow_mwaa_provider.exceptions import UnexpectedAnswer
 
 if TYPE_CHECKING:
@@ -49,11 +50,17 @@ class Backend(ABC):
         :param what: the call, as the subject of a sentence.
         """
 
-    def _unrecognized(self, what: str, error: object, *, ambiguous: bool = False) -> UnexpectedAnswer:
-        """Return the error of something that Airflow describes in an unknown form."""
+    def _unrecognized(
+        self, what: str, error: Exception, *, came: object = ..., ambiguous: bool = False
+    ) -> UnexpectedAnswer:
+        """Return the error of something that Airflow describes in an unknown form.
+
+        :param error: what reading it has raised; a ``KeyError`` names a field that was expected.
+        :param came: what was read, if it should have been an object with fields.
+        """
         return UnexpectedAnswer(
             f"Environment {self._env_name!r}: its Airflow {self.major} described {what} in a form unknown to this "
-            f"version ({type(error).__name__}: {error}). Upgrade airflow-mwaa-provider.",
+            f"version: {_in_words(error, came)}. Upgrade airflow-mwaa-provider.",
             env_name=self._env_name,
             ambiguous=ambiguous,
         )
@@ -265,3 +272,17 @@ class Backend(ABC):
     def request(self, request: RestRequest) -> Any:
         """Send any call of Airflow's REST API, and return its JSON."""
         raise self._unsupported(f"the REST call {request}")
+
+
+def _in_words(error: Exception, came: object) -> str:
+    """Return what was expected, and what came; fields are named without their values."""
+    if came is not ... and not isinstance(came, dict):
+        return f"expected an object, got {kind_of(came)}"
+    if isinstance(error, KeyError) and isinstance(came, dict):
+        return f"expected {error.args[0]}, got {truncate(', '.join(came)) or 'no fields'}"
+    return str(error)
+
+
+def kind_of(value: object) -> str:
+    """Return the kind of a JSON value, for messages."""
+    return "null" if value is None else type(value).__name__

@@ -9,7 +9,9 @@ import boto3
 import pytest
 from aiohttp import web
 
-from airflow_mwaa_provider.client.models import Connection
+from airflow_mwaa_provider.client.cli.airflow_cli import AirflowCli
+from airflow_mwaa_provider.client.cli.endpoint import CliEndpoint
+from airflow_mwaa_provider.client.models import CliResult, Connection
 from airflow_mwaa_provider.exceptions import (
     AccessDenied,
     AirflowError,
@@ -251,6 +253,43 @@ def test_json_of_another_shape(world: World, transport: str, text: str) -> None:
     ):
         with Failure(world, UnexpectedAnswer, "pgrade airflow-mwaa-provider"):
             call()
+
+
+@pytest.mark.parametrize("transport", REST)
+def test_what_is_no_list_of_rows_is_compared_with_what_was_expected(world: World, transport: str) -> None:
+    environment = world.environment("env3", transport)
+    special = world.airflow().special
+    special["/dags/~/dagRuns/~/taskInstances/list"] = web.json_response({"task_instances": None, "total_entries": 1})
+    with Failure(world, UnexpectedAnswer, "described task_instances in", "expected a list, got null"):
+        environment.get_task_instances("etl", "run")
+    special["/variables"] = web.json_response({"variables": None, "total_entries": 1})
+    with Failure(world, UnexpectedAnswer, "described variables in", "expected a list, got null"):
+        environment.variables.list()
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        ("x", "expected an object, got str"),
+        (None, "expected an object, got null"),
+        ({"dag_id": "etl", "state": HUSH}, "expected dag_run_id, got dag_id, state"),
+    ],
+)
+@pytest.mark.parametrize("transport", REST)
+def test_a_row_of_another_shape_is_compared_with_what_was_expected(
+    world: World, transport: str, row: object, words: str
+) -> None:
+    answer = {"task_instances": [row], "total_entries": 1}
+    world.airflow().special["/dags/~/dagRuns/~/taskInstances/list"] = web.json_response(answer)
+    with Failure(world, UnexpectedAnswer, f"described a task instance in a form unknown to this version: {words}."):
+        world.environment("env3", transport).get_task_instances("etl", "run")
+
+
+def test_a_commands_row_without_a_column_is_compared_with_what_was_expected() -> None:
+    cli = AirflowCli(CliEndpoint.__new__(CliEndpoint), "env3", 3)
+    result = CliResult(stdout='[{"dag_id": "a", "owner": "x"}, {"owner": "x"}]', stderr="", exit_status=0)
+    with pytest.raises(UnexpectedAnswer, match=r"rows of `airflow dags list` .*: expected dag_id, got owner\. Upgrade"):
+        cli._parse(result, "dags list", "dag_id", "owner")
 
 
 @pytest.mark.parametrize("noise", ["[2026-01-01] log\n[1] note\n", '{"event": "log"}\n[]x\n', "\x1b[34m[info]\n"])

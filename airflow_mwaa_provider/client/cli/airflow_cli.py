@@ -242,7 +242,7 @@ class AirflowCli(StoredObjectsCli, RolesCli):
                 end_date=parse_time(_text(row.get("end_date"))),
             )
         except (KeyError, ValueError) as error:
-            raise self._unrecognized("a DAG run", error, ambiguous=ambiguous) from error
+            raise self._unrecognized("a DAG run", error, came=row, ambiguous=ambiguous) from error
 
     def _task_instance(self, dag_id: str, run_id: str, row: dict[str, Any]) -> TaskInstance:
         try:
@@ -256,7 +256,7 @@ class AirflowCli(StoredObjectsCli, RolesCli):
                 end_date=parse_time(_text(row.get("end_date"))),
             )
         except (KeyError, ValueError) as error:
-            raise self._unrecognized("a task instance", error) from error
+            raise self._unrecognized("a task instance", error, came=row) from error
 
     def _conf_of(self, run: DagRun) -> dict[str, Any] | None:
         """Read the conf of a run that exists; on Airflow 2 it is requested by its date."""

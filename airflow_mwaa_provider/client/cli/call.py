@@ -36,9 +36,10 @@ class CliCaller(Backend):
         except UnexpectedAnswer as error:
             error.ambiguous = ambiguous
             raise
-        missing = next((name for name in columns for row in rows if name not in row), None)
-        if missing is not None:
-            raise self._unrecognized(f"the rows of `airflow {command}`", f"no {missing}")
+        for row in rows:
+            missing = next((name for name in columns if name not in row), None)
+            if missing is not None:
+                raise self._unrecognized(f"the rows of `airflow {command}`", KeyError(missing), came=row)
         return rows
 
     def _failed(self, command: str, result: CliResult, of: str = "", words: str = "") -> CliCommandFailed:

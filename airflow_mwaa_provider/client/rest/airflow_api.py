@@ -170,7 +170,7 @@ class AirflowApi(DagListsApi, TaskListsApi, StoredObjectsApi, RolesApi):
             while left:
                 asked = {"dag_ids": left, "order_by": order_by, "page_offset": 0, "page_limit": PAGE_ROWS}
                 answer = self.request_fields(RestRequest("POST", "/dags/~/dagRuns/list", json=asked), "dag_runs")
-                rows = [self._run(row) for row in answer["dag_runs"]]
+                rows = [self._run(row) for row in self.list_in(answer, "dag_runs")]
                 for run in rows:
                     found.setdefault(run.dag_id, run)
                 total = answer.get("total_entries")
@@ -190,7 +190,7 @@ class AirflowApi(DagListsApi, TaskListsApi, StoredObjectsApi, RolesApi):
             answer = self.request_fields(
                 RestRequest("POST", "/dags/~/dagRuns/list", json={**asked, **filters}), "dag_runs"
             )
-            return Page([self._run(row) for row in answer["dag_runs"]], answer.get("total_entries"))
+            return Page([self._run(row) for row in self.list_in(answer, "dag_runs")], answer.get("total_entries"))
 
         for page in pages(ask):
             yield from page.rows
@@ -225,11 +225,13 @@ class AirflowApi(DagListsApi, TaskListsApi, StoredObjectsApi, RolesApi):
         answer = self.request_fields(
             RestRequest("POST", path, json=body), "task_instances", what=what, not_found=DagRunNotFound
         )
-        try:
-            # v1 returns no index.
-            return [(row["dag_run_id"], row["task_id"], row.get("map_index")) for row in answer["task_instances"]]
-        except (KeyError, TypeError) as error:
-            raise self._unrecognized("a task that it cleared", error, ambiguous=not dry_run) from error
+        cleared = []
+        for row in self.list_in(answer, "task_instances", ambiguous=not dry_run):
+            try:
+                cleared.append((row["dag_run_id"], row["task_id"], row.get("map_index")))  # v1 returns no index
+            except (KeyError, TypeError) as error:
+                raise self._unrecognized("a task that it cleared", error, came=row, ambiguous=not dry_run) from error
+        return cleared
 
     def get_task_log(self, dag_id: str, run_id: str, task_id: str, *, try_number: int, map_index: int = -1) -> str:
         path = f"/dags/{quoted(dag_id)}/dagRuns/{quoted(run_id)}/taskInstances/{quoted(task_id)}/logs/{try_number}"
@@ -280,7 +282,7 @@ class AirflowApi(DagListsApi, TaskListsApi, StoredObjectsApi, RolesApi):
                 run_type=row.get("run_type"),
             )
         except (KeyError, TypeError, ValueError) as error:
-            raise self._unrecognized("a DAG run", error, ambiguous=ambiguous) from error
+            raise self._unrecognized("a DAG run", error, came=row, ambiguous=ambiguous) from error
 
 
 def _data_interval(row: Any) -> tuple[datetime, datetime] | None:

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from airflow_mwaa_provider.client.backend import Backend
+from airflow_mwaa_provider.client.backend import Backend, kind_of
 from airflow_mwaa_provider.client.http.errors import mask_secrets, truncate, unended
 from airflow_mwaa_provider.client.http.retrying import is_overdue
 from airflow_mwaa_provider.client.models import RestRequest
@@ -104,10 +104,20 @@ class RestCaller(Backend):
         def ask(offset: int) -> Page[dict[str, Any]]:
             params = {"limit": PAGE_ROWS, "offset": offset, "order_by": order_by}
             answer = self.request_fields(RestRequest("GET", path, params=params), name)
-            rows = [self.checked(row, f"a row of GET {path}", key, *fields) for row in answer[name]]
+            rows = [self.checked(row, f"a row of GET {path}", key, *fields) for row in self.list_in(answer, name)]
             return Page(rows, answer.get("total_entries"))
 
         return list({row[key]: row for page in pages(ask) for row in page.rows}.values())
+
+    def list_in(self, answer: dict[str, Any], name: str, *, ambiguous: bool = False) -> list[Any]:
+        """Return the list in a field of an answer.
+
+        :raises UnexpectedAnswer: it is something else.
+        """
+        found = answer[name]
+        if isinstance(found, list):
+            return found
+        raise self._unrecognized(name, TypeError(f"expected a list, got {kind_of(found)}"), ambiguous=ambiguous)
 
     def checked(self, value: Any, where: str, *fields: str, ambiguous: bool = False) -> dict[str, Any]:
         """Return an object that has these fields.

@@ -63,7 +63,8 @@ class TaskListsApi(RestCaller):
             body["state"] = [state.value for state in states]
         path = "/dags/~/dagRuns/~/taskInstances/list"
         answer = self.request_fields(RestRequest("POST", path, json=body), "task_instances", "total_entries")
-        return Page(self._rows(answer["task_instances"]), int(answer["total_entries"]))
+        rows = [self._task_instance(row) for row in self.list_in(answer, "task_instances")]
+        return Page(rows, int(answer["total_entries"]))
 
     def _in_pages(self, pairs: Pairs, task_ids: Names, states: Sequence[TaskState]) -> list[TaskInstance]:
         found: list[TaskInstance] = []
@@ -113,10 +114,13 @@ class TaskListsApi(RestCaller):
             answer = self.request_fields(RestRequest("GET", f"/dags/{quoted(dag_id)}/tasks"), "tasks")
         except RemoteNotFound:
             return set()
-        try:
-            return {str(task["task_id"]) for task in answer["tasks"]}
-        except (KeyError, TypeError) as error:
-            raise self._unrecognized("a DAG's tasks", error) from error
+        found = set()
+        for task in self.list_in(answer, "tasks"):
+            try:
+                found.add(str(task["task_id"]))
+            except (KeyError, TypeError) as error:
+                raise self._unrecognized("a task of a DAG", error, came=task) from error
+        return found
 
     def _mapped(self, pair: tuple[str, str], task_id: str, states: Sequence[TaskState]) -> list[TaskInstance]:
         """List the instances of one mapped task, which are sorted by their map index."""
@@ -131,7 +135,8 @@ class TaskListsApi(RestCaller):
                 answer = self.request_fields(RestRequest("GET", path, params=params), "task_instances", "total_entries")
             except RemoteNotFound:  # deleted since the page before
                 return Page([], None)
-            return Page(self._rows(answer["task_instances"]), int(answer["total_entries"]))
+            rows = [self._task_instance(row) for row in self.list_in(answer, "task_instances")]
+            return Page(rows, int(answer["total_entries"]))
 
         read = list(pages(ask))
         found, total = _distinct(row for page in read for row in page.rows), read[-1].total
@@ -151,23 +156,20 @@ class TaskListsApi(RestCaller):
             transient=True,
         )
 
-    def _rows(self, rows: Any) -> list[TaskInstance]:
+    def _task_instance(self, row: Any) -> TaskInstance:
         try:
-            return [
-                TaskInstance(
-                    dag_id=row["dag_id"],
-                    run_id=row["dag_run_id"],
-                    task_id=row["task_id"],
-                    state=TaskState(row["state"] or TaskState.NONE),
-                    map_index=row.get("map_index", -1),
-                    try_number=row.get("try_number"),
-                    start_date=parse_time(row.get("start_date")),
-                    end_date=parse_time(row.get("end_date")),
-                )
-                for row in rows
-            ]
+            return TaskInstance(
+                dag_id=row["dag_id"],
+                run_id=row["dag_run_id"],
+                task_id=row["task_id"],
+                state=TaskState(row["state"] or TaskState.NONE),
+                map_index=row.get("map_index", -1),
+                try_number=row.get("try_number"),
+                start_date=parse_time(row.get("start_date")),
+                end_date=parse_time(row.get("end_date")),
+            )
         except (KeyError, TypeError, ValueError) as error:
-            raise self._unrecognized("a task instance", error) from error
+            raise self._unrecognized("a task instance", error, came=row) from error
 
 
 def _divided(items: Sequence[Any], total: int) -> list[Sequence[Any]]:
