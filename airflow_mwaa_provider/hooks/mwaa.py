@@ -139,7 +139,13 @@ class MwaaEnvironmentHook(BaseHook):
         )
 
     def aws_client(
-        self, service: str, *, connect_timeout: float = 10.0, read_timeout: float = 60.0, attempts: int = 4
+        self,
+        service: str,
+        *,
+        connect_timeout: float = 10.0,
+        read_timeout: float = 60.0,
+        attempts: int = 4,
+        endpoint_url: str | None = None,
     ) -> Any:
         """Make a boto3 client of another AWS service, with the same credentials and region.
 
@@ -147,6 +153,7 @@ class MwaaEnvironmentHook(BaseHook):
         :param connect_timeout: limit for connecting, in seconds.
         :param read_timeout: limit for one answer, in seconds.
         :param attempts: how often boto3 itself tries a call; 1 if the caller decides what may be repeated.
+        :param endpoint_url: URL of the service's endpoint. The default is the connection's, then boto3's.
         :raises AccessDenied: the connection's role cannot be assumed.
         :raises MwaaInputError: boto3 cannot make a client with this configuration, such as an unknown region.
         """
@@ -163,7 +170,7 @@ class MwaaEnvironmentHook(BaseHook):
                 config = config.merge(retries)
             return self._session().client(
                 service,
-                endpoint_url=aws.conn_config.get_service_endpoint_url(service),
+                endpoint_url=endpoint_url or aws.conn_config.get_service_endpoint_url(service),
                 verify=aws.verify,
                 config=config,
             )

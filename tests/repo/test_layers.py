@@ -141,6 +141,8 @@ def test_a_file_for_another_interpreter_may_ask_but_not_import_the_package() -> 
         "import psycopg2.extras",
         "import pandas as pd",
         "from rich import print",
+        "from kubernetes import client",
+        "from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator",
     ],
 )
 @pytest.mark.parametrize("layer", ["operators", "sensors", "triggers", "links"])
@@ -149,6 +151,13 @@ def test_a_heavy_import_at_module_level_is_found(layer: str, line: str) -> None:
     assert len(broken(f"{layer}/dag_run.py", f"class Operator:\n    {line}")) == 1
     assert broken(f"{layer}/dag_run.py", f"def execute():\n    {line}") == []
     assert broken(f"{layer}/dag_run.py", f"if TYPE_CHECKING:\n    {line}") == []
+
+
+def test_a_class_may_have_a_heavy_base() -> None:
+    line = "from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator"
+    assert broken("operators/eks.py", line) == []
+    assert len(broken("operators/other.py", line)) == 1
+    assert len(broken("operators/eks.py", "import kubernetes")) == 1
 
 
 def test_a_heavy_import_is_found_through_other_files() -> None:

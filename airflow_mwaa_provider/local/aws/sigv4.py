@@ -162,7 +162,9 @@ def _check_time(scope: SignedScope, now: datetime) -> None:
         raise AwsError("InvalidSignatureException", "Date must be in ISO-8601 'basic format'") from error
     if scope.timestamp[:8] != scope.date:
         raise AwsError("InvalidSignatureException", "Date in Credential scope does not match the request's date")
-    lifetime = _MAX_SKEW if scope.expires_s is None else timedelta(seconds=scope.expires_s)
+    # STS accepts a presigned URL for 15 minutes, whatever X-Amz-Expires is.
+    fixed = scope.expires_s is None or scope.service == "sts"
+    lifetime = _MAX_SKEW if fixed else timedelta(seconds=scope.expires_s or 0)
     now_text = now.strftime("%Y%m%dT%H%M%SZ")
     if now - signed_at > lifetime:
         text = f"Signature expired: {scope.timestamp} is now earlier than {now_text} - {lifetime}"

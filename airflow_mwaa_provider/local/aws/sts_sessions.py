@@ -71,6 +71,9 @@ async def forward_to_sts(
             now=datetime.now(UTC),
         )
     except AwsError as error:
+        if action == _WHO_AM_I and scope.expires_s is not None:
+            # A presigned URL proves to others, such as an EKS cluster, who its maker is.
+            return _refusal(error.message, error.code)
         if action == _WHO_AM_I:
             return await forward(request, http, moto_url, body=body)
         _log.warning("%s by %s: moto's credentials will not be valid for MWAA: %s", action, scope.access_key_id, error)
@@ -112,11 +115,11 @@ def _introduce(caller: Identity) -> web.Response:
     return web.Response(text=text, content_type="text/xml")
 
 
-def _refusal(message: str) -> web.Response:
+def _refusal(message: str, code: str = "AccessDenied") -> web.Response:
     """Return an error in the protocol of STS, which differs from MWAA's."""
     text = (
         '<ErrorResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><Error><Type>Sender</Type>'
-        f"<Code>AccessDenied</Code><Message>{escape(message)}</Message></Error></ErrorResponse>"
+        f"<Code>{escape(code)}</Code><Message>{escape(message)}</Message></Error></ErrorResponse>"
     )
     return web.Response(status=403, text=text, content_type="text/xml")
 

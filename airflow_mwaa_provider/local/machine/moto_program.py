@@ -17,6 +17,8 @@ from moto.logs.models import LogEvent, LogGroup, LogStream
 from moto.s3 import models as s3
 from moto.server import main
 
+from airflow_mwaa_provider.local.machine.moto_eks import use_tagged_endpoints
+
 KEPT_BYTES = 32 * 1024 * 1024
 """The limit for each log group of an environment: moto keeps all events in memory, maybe for weeks."""
 _EVENT_BYTES = 250
@@ -153,4 +155,5 @@ if __name__ == "__main__":
     mark_checksums()
     bound_logs()
     bound_metrics()
+    use_tagged_endpoints()
     main()

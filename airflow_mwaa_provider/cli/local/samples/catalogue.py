@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from airflow_mwaa_provider.cli.local.samples import (
     bash_command,
     custom_metrics,
+    eks_pod,
     environment_variables,
     print_configuration,
     rest_api,
