@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import copy
 import gc
 import logging
@@ -12,6 +13,7 @@ import pickle
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,8 +23,9 @@ from airflow_mwaa_provider.client.aws import eks_token
 from airflow_mwaa_provider.exceptions import AccessDenied, AwsError, MwaaInputError, UnexpectedAnswer
 from airflow_mwaa_provider.hooks import eks as eks_hooks
 from airflow_mwaa_provider.hooks.eks import AsyncEksClusterHook, EksClusterHook
+from airflow_mwaa_provider.local.aws import sts_sessions
 from airflow_mwaa_provider.local.machine import moto_eks
-from airflow_mwaa_provider.local.stand_ins.kubernetes_api import Outcome
+from airflow_mwaa_provider.local.stand_ins.kubernetes_api import POD_ROLE, Outcome
 from airflow_mwaa_provider.operators.eks import EksPodOperator
 from tests import deferral
 from tests.kubernetes.world import CLUSTER, NAMESPACE, USER, EksWorld
@@ -94,6 +97,18 @@ def test_a_token_that_is_not_valid(eks: EksWorld, how: str, monkeypatch: pytest.
     assert (caught.value.status, '"reason": "Unauthorized"' in caught.value.body) == (401, True)
     assert {(request.user, request.status) for request in eks.api.requests} == {(None, 401)}
     monkeypatch.undo()
+
+
+@pytest.mark.parametrize(("minutes", "status"), [(14, 200), (16, 401)])
+def test_sts_accepts_a_token_for_15_minutes(
+    eks: EksWorld, minutes: int, status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Although the URL says 60 seconds."""
+    then = datetime.now(UTC) + timedelta(minutes=minutes)
+    monkeypatch.setattr(sts_sessions, "datetime", SimpleNamespace(now=lambda _: then))
+    with contextlib.suppress(client.ApiException):
+        names(EksClusterHook(CLUSTER).core_v1_client)
+    assert {request.status for request in eks.api.requests} == {status}
 
 
 def test_a_client_has_a_new_token_long_before_its_own_expires(eks: EksWorld, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -241,8 +256,12 @@ def operator(**options: Any) -> EksPodOperator:
     return EksPodOperator(**{**given, "poll_interval": 0.1, "on_finish_action": "keep_pod", **options})
 
 
+def context() -> dict[str, Any]:
+    return {**deferral.context(), "run_id": "r", "dag": SimpleNamespace(parent_dag=None)}
+
+
 def test_what_the_operator_says_of_a_namespace_without_a_role(eks: EksWorld) -> None:
-    given = {**deferral.context(), "run_id": "r", "dag": object()}
+    given = context()
     with pytest.raises(AccessDenied) as caught:
         operator(namespace="default").execute(given)
     assert str(caught.value) == (
@@ -254,7 +273,8 @@ def test_what_the_operator_says_of_a_namespace_without_a_role(eks: EksWorld) -> 
 
 
 def test_deferred_waits_store_no_token(eks: EksWorld, monkeypatch: pytest.MonkeyPatch) -> None:
-    given = {**deferral.context(), "run_id": "r", "dag": object()}
+    given = context()
+    eks.api.starts_after_s = 0.3  # newer providers then watch its events
     task = operator(deferrable=True, startup_check_interval_seconds=1)
     waiting = deferral.deferred(lambda: task.execute(given))
     path, stored = waiting.trigger.serialize()
@@ -273,10 +293,12 @@ def test_deferred_waits_store_no_token(eks: EksWorld, monkeypatch: pytest.Monkey
     later = operator(deferrable=True)
     later.resume_execution(waiting.method_name, {**(waiting.kwargs or {}), "event": event}, given)
     assert [found["status"]["phase"] for found in eks.api.pods(NAMESPACE)] == ["Succeeded"]
+    assert {request.status for request in eks.api.requests} <= {200, 201}
+    assert eks.api.used() <= POD_ROLE
 
 
 def test_a_deferred_wait_that_loses_its_access(eks: EksWorld) -> None:
-    given = {**deferral.context(), "run_id": "r", "dag": object()}
+    given = context()
     waiting = deferral.deferred(lambda: operator(deferrable=True).execute(given))
     eks.api.access_entries = {}
     event = asyncio.run(asyncio.wait_for(deferral.first_event(deferral.serialized(waiting.trigger)), 60))
