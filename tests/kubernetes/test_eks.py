@@ -16,20 +16,23 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import boto3
 import pytest
+from botocore.stub import Stubber
 from kubernetes import client
 
 from airflow_mwaa_provider.client.aws import eks_token
 from airflow_mwaa_provider.exceptions import AccessDenied, AwsError, MwaaInputError, UnexpectedAnswer
 from airflow_mwaa_provider.hooks import eks as eks_hooks
 from airflow_mwaa_provider.hooks.eks import AsyncEksClusterHook, EksClusterHook
+from airflow_mwaa_provider.hooks.mwaa import MwaaEnvironmentHook
 from airflow_mwaa_provider.local.aws import sts_sessions
 from airflow_mwaa_provider.local.machine import moto_eks
 from airflow_mwaa_provider.local.stand_ins.kubernetes_api import POD_ROLE, Outcome
 from airflow_mwaa_provider.operators.eks import EksPodOperator
 from tests import deferral
 from tests.kubernetes.world import CLUSTER, NAMESPACE, USER, EksWorld
-from tests.local.lab import KEY, SECRET
+from tests.local.lab import KEY, REGION, SECRET
 
 # Kubernetes' clients, and the operator, close no connections.
 pytestmark = [
@@ -205,6 +208,18 @@ def test_a_cluster_that_is_not_active(eks: EksWorld) -> None:
         eks.delete_cluster("young")
 
 
+def test_a_role_that_may_not_describe_the_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
+    boto = boto3.client("eks", region_name=REGION, aws_access_key_id="a", aws_secret_access_key="b")
+    words = "User: arn:aws:sts::1:assumed-role/x/y is not authorized to perform: eks:DescribeCluster"
+    with Stubber(boto) as stubber:
+        stubber.add_client_error("describe_cluster", "AccessDeniedException", words, http_status_code=403)
+        monkeypatch.setattr(MwaaEnvironmentHook, "aws_client", lambda *_, **__: boto)
+        with pytest.raises(AccessDenied) as caught:
+            EksClusterHook(CLUSTER).get_conn()
+    assert caught.value.action == "eks:DescribeCluster"
+    assert "Allow eks:DescribeCluster." in str(caught.value)
+
+
 def test_a_role_without_an_access_entry(eks: EksWorld) -> None:
     eks.api.access_entries = {}
     hook = EksClusterHook(CLUSTER)
@@ -224,14 +239,23 @@ def test_a_namespace_without_a_role(eks: EksWorld) -> None:
     )
 
 
-@pytest.mark.parametrize("endpoint", ["https://127.0.0.1:1", "https://nowhere.invalid"])
-def test_an_endpoint_that_cannot_be_reached(eks: EksWorld, endpoint: str) -> None:
+@pytest.mark.parametrize(
+    ("endpoint", "is_public", "advice"),
+    [
+        ("https://127.0.0.1:1", True, "the CIDR blocks that its public endpoint accepts."),
+        ("https://nowhere.invalid", False, "Its endpoint is private: use the cluster's VPC or a connected one"),
+    ],
+)
+def test_an_endpoint_that_cannot_be_reached(eks: EksWorld, endpoint: str, is_public: bool, advice: str) -> None:
     authority = eks.api.certificate_authority
-    eks.create_cluster("far", **{moto_eks.ENDPOINT_TAG: endpoint, moto_eks.AUTHORITY_TAG: authority})
+    eks.create_cluster(
+        "far", is_public=is_public, **{moto_eks.ENDPOINT_TAG: endpoint, moto_eks.AUTHORITY_TAG: authority}
+    )
     try:
         with pytest.raises(UnexpectedAnswer, match="could not be reached") as caught:
             names(EksClusterHook("far").core_v1_client)
         assert f"the Kubernetes API at {endpoint} could not be reached" in str(caught.value)
+        assert advice in str(caught.value)
         assert "\n" not in str(caught.value)
     finally:
         eks.delete_cluster("far")

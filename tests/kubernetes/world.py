@@ -36,10 +36,10 @@ class EksWorld:
             "AWS_EC2_METADATA_DISABLED": "true",
         }
 
-    def create_cluster(self, name: str, **tags: str) -> None:
+    def create_cluster(self, name: str, *, is_public: bool = True, **tags: str) -> None:
         self.lab.client("eks").create_cluster(
             name=name, roleArn="arn:aws:iam::123456789012:role/eks", tags=tags,
-            resourcesVpcConfig={"subnetIds": ["subnet-1", "subnet-2"]},
+            resourcesVpcConfig={"subnetIds": ["subnet-1", "subnet-2"], "endpointPublicAccess": is_public},
         )  # fmt: skip
 
     def delete_cluster(self, name: str) -> None:
