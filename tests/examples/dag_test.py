@@ -18,6 +18,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from airflow_mwaa_provider._compat import AIRFLOW_V_3, AIRFLOW_V_3_2
+
 EXAMPLES = Path(__file__).resolve().parents[2] / "example_dags"
 
 # Airflow is imported once, with what a run needs; each run is a child that has seen no other.
@@ -166,5 +168,11 @@ def run_dag(
 
 
 def _value(text: str | bytes | float) -> Any:
-    """Read an XCom, which is JSON. SQLite has made a number of what looks like one."""
-    return text if isinstance(text, int | float) else json.loads(text)
+    """Read an XCom: JSON, on Airflow 3.0 and 3.1 in a string. SQLite makes a number of what looks like one."""
+    if isinstance(text, int | float):
+        return text
+    value = json.loads(text)
+    if isinstance(value, str) and AIRFLOW_V_3 and not AIRFLOW_V_3_2:
+        with contextlib.suppress(ValueError):
+            return json.loads(value)
+    return value

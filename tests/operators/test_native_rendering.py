@@ -28,6 +28,7 @@ from airflow_mwaa_provider.operators.packaging import RequirementsToPluginsZipOp
 from airflow_mwaa_provider.operators.pools import MwaaExportPoolsOperator, MwaaImportPoolsOperator
 from airflow_mwaa_provider.operators.roles import MwaaDagRoleOperator
 from airflow_mwaa_provider.operators.secrets import MigrateToSecretsManagerOperator
+from airflow_mwaa_provider.operators.ssh import SSHOperator
 from airflow_mwaa_provider.operators.variables import MwaaExportVariablesOperator, MwaaImportVariablesOperator
 from airflow_mwaa_provider.sensors.dag_run import MwaaDagRunSensor, MwaaTaskSensor
 from tests.client.world import TRANSPORTS
@@ -59,6 +60,7 @@ CLASSES: dict[type[Any], dict[str, Any]] = {
     MetadataMetricsOperator: {},
     PrivilegeChangesOperator: {},
     RequirementsToPluginsZipOperator: {"destination": "s3://b/plugins.zip"},
+    SSHOperator: {"ssh_conn_id": "ssh_new", "command": "hostname"},
     CodeArtifactTokenOperator: {"domain": "amazon", "domain_owner": "112233445566"},
 }
 # What Python would parse as another type; other strings were never changed.

@@ -14,6 +14,7 @@ from airflow_mwaa_provider.cli.local.samples import (
     rest_api,
     secrets_manager,
     secrets_manager_var,
+    ssh_command,
     time_zones,
 )
 
