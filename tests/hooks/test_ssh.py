@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import uuid
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import asyncssh
@@ -15,6 +17,7 @@ import paramiko
 import pytest
 from airflow.providers.ssh.hooks.ssh import SSHHook as ProviderHook
 from airflow.providers.ssh.operators.ssh import SSHOperator as ProviderOperator
+from botocore.client import BaseClient
 
 from airflow_mwaa_provider.exceptions import MwaaInputError, SecretsError, StorageError
 from airflow_mwaa_provider.hooks.ssh import SSHHook
@@ -132,6 +135,31 @@ def test_a_key_in_s3_in_json_and_in_another_region(server: SshServer, define: Ca
         f"secretsmanager://{put_secret(private_text(), region_name='eu-west-1')}",
     ):
         assert run(SSHHook(define({"host_key": server.host_key}), private_key_from=reference, aws_conn_id=None))
+
+
+def test_the_policy_of_the_page_is_what_a_task_calls(
+    server: SshServer, define: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "samples" / "ssh-command.md").read_text(encoding="utf-8")
+    [policy] = [
+        json.loads(block) for block in re.findall(r"```json\n(.*?)```", page, re.DOTALL) if "Statement" in block
+    ]
+    [statement] = policy["Statement"]
+    name, address = put_secret(private_text()), put_object(private_text())
+    called: list[tuple[str, dict[str, str]]] = []
+    call = BaseClient._make_api_call
+
+    def record(self: BaseClient, operation: str, request: dict[str, str]) -> Any:
+        called.append((f"{self.meta.service_model.signing_name}:{operation}", request))
+        return call(self, operation, request)
+
+    monkeypatch.setattr(BaseClient, "_make_api_call", record)
+    for reference in (f"secretsmanager://{name}", address):
+        assert run(SSHHook(define({"host_key": server.host_key}), private_key_from=reference, aws_conn_id=None))
+    (of_secret, request), (of_object, _) = called
+    assert of_secret == statement["Action"]
+    assert request == {"SecretId": name}
+    assert f"allow `{of_object}` on" in page
 
 
 def test_nothing_shows_the_key_or_its_passphrase(

@@ -253,6 +253,7 @@ def test_the_readme_and_the_docs_say_which_version_this_is_and_how_mature() -> N
 
 
 INTERNAL = {
+    "hooks.private_keys": "the SSH hook opens its key by it",
     "hooks.secrets_migration": "the operator and the command share it",
     "hooks.templating": "base classes of operators",
     "sensors.remote_sensor": "base class of the sensors",

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import subprocess
 import tempfile
 import threading
@@ -109,6 +110,9 @@ def ssh_server(
         finally:
             started.set()
 
+    log = logging.getLogger("asyncssh")
+    level = log.level
+    log.setLevel(logging.WARNING)  # of each connection it would log ten lines, among those of whoever uses this server
     thread = threading.Thread(target=run, name="ssh-server", daemon=True)
     thread.start()
     started.wait()
@@ -120,6 +124,7 @@ def ssh_server(
         loop, ending = stop[0]
         loop.call_soon_threadsafe(ending.set)
         thread.join(timeout=_COMMAND_TIMEOUT_S + 5)
+        log.setLevel(level)
 
 
 def _login(server: SshServer, connections: set[asyncssh.SSHServerConnection]) -> Any:
