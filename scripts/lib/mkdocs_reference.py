@@ -32,8 +32,9 @@ def summary(path: str) -> str:
         if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name == name:
             first = (ast.get_docstring(node) or "").split("\n\n")[0]
             return re.sub(r"(?<=[.!?]) .*", "", " ".join(first.split()).replace("``", "`"))
-        if isinstance(node, ast.ImportFrom) and any(each.name == name for each in node.names):
-            return summary(f"{node.module}.{name}")
+        for each in node.names if isinstance(node, ast.ImportFrom) else ():
+            if name == (each.asname or each.name):
+                return summary(f"{node.module}.{each.name}")
     raise LookupError(f"{path}: not found in {file}")
 
 
