@@ -29,6 +29,8 @@ from tests.local.conftest import moto_url
 
 __all__ = ["moto_url"]
 
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = ROOT / "docs" / "samples" / "ssh-command.md"
 USER = "ec2-user"
 
 
@@ -137,10 +139,22 @@ def test_a_key_in_s3_in_json_and_in_another_region(server: SshServer, define: Ca
         assert run(SSHHook(define({"host_key": server.host_key}), private_key_from=reference, aws_conn_id=None))
 
 
+@pytest.mark.once
+def test_the_page_has_the_version_that_each_image_pins() -> None:
+    table = re.search(r"(?m)^\| Airflow \|(.*)\n.*\n\| SSH provider \|(.*)$", PAGE.read_text(encoding="utf-8"))
+    assert table
+    rows = [[cell.strip() for cell in row.strip(" |").split("|")] for row in table.groups()]
+    pins = {
+        path.stem: re.findall(r"(?m)^apache-airflow-providers-ssh==(\S+)$", path.read_text(encoding="utf-8"))
+        for path in (ROOT / "airflow_mwaa_provider" / "packaging" / "constraints").glob("*.txt")
+    }
+    assert {version: [pin] for version, pin in zip(*rows, strict=True)} == pins
+
+
 def test_the_policy_of_the_page_is_what_a_task_calls(
     server: SshServer, define: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    page = (Path(__file__).resolve().parents[2] / "docs" / "samples" / "ssh-command.md").read_text(encoding="utf-8")
+    page = PAGE.read_text(encoding="utf-8")
     [policy] = [
         json.loads(block) for block in re.findall(r"```json\n(.*?)```", page, re.DOTALL) if "Statement" in block
     ]
