@@ -19,7 +19,7 @@ from airflow.providers.ssh.hooks.ssh import SSHHook as ProviderHook
 from airflow.providers.ssh.operators.ssh import SSHOperator as ProviderOperator
 from botocore.client import BaseClient
 
-from airflow_mwaa_provider.exceptions import MwaaInputError, SecretsError, StorageError
+from airflow_mwaa_provider.exceptions import MwaaError, MwaaInputError, SecretsError, StorageError
 from airflow_mwaa_provider.hooks.ssh import SSHHook
 from airflow_mwaa_provider.local.stand_ins.ssh_server import SshServer, ssh_server
 from airflow_mwaa_provider.operators.ssh import SSHOperator
@@ -73,11 +73,16 @@ def _closed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture
 def shown(caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]) -> Iterator[Callable[[], str]]:
-    """Return what has been logged and printed. Neither Airflow hands the log of its tasks on to the root logger."""
-    logger = logging.getLogger("airflow.task")
+    """Return what has been logged and printed, whatever Airflow has configured for the log of tasks."""
+    logger = logging.getLogger(f"airflow.task.hooks.{SSHHook.__module__}.{SSHHook.__name__}")
     logger.addHandler(caplog.handler)
+    level, disabled = logger.level, logger.disabled
+    logger.setLevel(logging.DEBUG)
+    logger.disabled = False
     yield lambda: caplog.text + "".join(capfd.readouterr())
     logger.removeHandler(caplog.handler)
+    logger.setLevel(level)
+    logger.disabled = disabled
 
 
 @pytest.fixture
@@ -247,6 +252,25 @@ def test_no_key_there(define: Callable[..., str]) -> None:
             SSHHook("ssh_new", private_key_from=reference, aws_conn_id=None).get_conn()
         assert words in str(caught.value)
         assert "\n" not in str(caught.value)
+
+
+def test_no_frame_of_an_error_has_the_key(define: Callable[..., str]) -> None:
+    """Airflow 3.0 prints the variables of each frame when ``dag.test()`` fails."""
+    text = private_text("rsa", "pem", canary.value())
+    in_json = put_secret(json.dumps({"pem": text}))
+    define({"private_key_passphrase": "wrong"})
+    for reference in (
+        f"secretsmanager://{put_secret(text)}", put_object(text), f"secretsmanager://{in_json}#other",
+        f"secretsmanager://{put_secret(text)}#other", f"secretsmanager://{in_json}",
+    ):  # fmt: skip
+        with pytest.raises(MwaaError) as caught:
+            SSHHook("ssh_new", private_key_from=reference, aws_conn_id=None).get_conn()
+        frames, error = [], caught.tb.tb_next  # after this function's own
+        while error is not None:
+            frames.append(repr(error.tb_frame.f_locals))
+            error = error.tb_next
+        assert len(frames) > 1
+        assert not [line for line in secret_lines(text) for frame in frames if line in frame]
 
 
 @pytest.mark.parametrize("reference", [

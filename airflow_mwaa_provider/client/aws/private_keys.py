@@ -97,15 +97,9 @@ class PrivateKeySource:
             raise self._wrong_secret("it has no string. Store the key as one: --secret-string file://KEY.")
         if not self.key:
             return secret.text
-        try:
-            document = json.loads(secret.text)
-        except (ValueError, RecursionError):
-            document = None
-        if not isinstance(document, dict):
-            raise self._wrong_secret(f"it is not a JSON object. Remove #{self.key} from private_key_from.")
-        value = document.get(self.key)
-        if not isinstance(value, str):
-            raise self._wrong_secret("its JSON has no such string. Correct private_key_from, or the secret.")
+        value, problem = _of_json(secret.text, self.key)
+        if value is None:
+            raise self._wrong_secret(problem)
         return value
 
     def _wrong_secret(self, words: str) -> SecretsError:
@@ -143,3 +137,17 @@ class PrivateKeySource:
         if len(content) > _MOST_BYTES:
             raise StorageError(f"{self}: it is larger than {_MOST_BYTES:,} bytes, and no private key.", **named)
         return content.decode("utf-8", "replace")
+
+
+def _of_json(text: str, key: str) -> tuple[str | None, str]:
+    """Return one string of a JSON object, or ``None`` and the reason. It raises nothing: its variables are secret."""
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError):
+        document = None
+    if not isinstance(document, dict):
+        return None, f"it is not a JSON object. Remove #{key} from private_key_from."
+    value = document.get(key)
+    if not isinstance(value, str):
+        return None, "its JSON has no such string. Correct private_key_from, or the secret."
+    return value, ""
