@@ -14,6 +14,7 @@ from airflow_mwaa_provider.cli.local.samples import (
     rest_api,
     secrets_manager,
     secrets_manager_var,
+    sql_server,
     ssh_command,
     time_zones,
 )
@@ -24,11 +25,14 @@ if TYPE_CHECKING:
 __all__ = ["SAMPLES"]
 
 _MODULES = (
+    ssh_command,
     custom_metrics,
     secrets_manager_var,
     secrets_manager,
     environment_variables,
     time_zones,
+    sql_server,
+    eks_pod,
     print_configuration,
     rest_api,
     bash_command,
