@@ -57,6 +57,10 @@ for path in sys.argv[1:]:
 """
 
 
+# They show the amazon provider's operators, which import boto3; their pages say what that costs.
+WITH_BOTO3 = {"emr_steps", "ecs_task"}
+
+
 @dataclass(frozen=True)
 class Imported:
     """The result of importing a file."""
@@ -117,7 +121,8 @@ def imported(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Imported]:
 @pytest.mark.parametrize("name", [path.stem for path in EXAMPLES])
 def test_an_example_imports_light(name: str, imported: dict[str, Imported]) -> None:
     assert imported[name].error == ""
-    assert imported[name].heavy == []
+    heavy = {module.split(".")[0] for module in imported[name].heavy}
+    assert heavy <= ({"boto3", "botocore"} if name in WITH_BOTO3 else set())
 
 
 def test_what_an_example_must_not_do_is_found_in_that_one_alone(imported: dict[str, Imported]) -> None:

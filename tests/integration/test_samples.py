@@ -32,3 +32,19 @@ def test_small_ones(world: World, env_name: str) -> None:
     assert samples.run(world, env_name, "bash_command")["python --version"].startswith("Python 3.1")
     found = samples.run(world, env_name, "print_configuration")
     assert found == {"email.email_backend": "airflow.utils.email.send_email_smtp"}
+
+
+def test_emr_steps(world: World, env_name: str) -> None:
+    found = samples.run(world, env_name, "emr_steps")
+    assert found["cluster"] == "my-demo-cluster, emr-7.12.0"
+    assert found["step calculate_pi"] == "COMPLETED"
+    assert found["the cluster now"] in ("TERMINATING", "TERMINATED")
+
+
+def test_ecs_task(world: World, env_name: str) -> None:
+    assert samples.run(world, env_name, "ecs_task") == {
+        "task": "STOPPED",
+        "why": "Essential container in task exited",
+        "exit code": "0",
+        "log": "local MWAA: no container was run; its command is ls -l /",
+    }

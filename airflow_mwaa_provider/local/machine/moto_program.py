@@ -18,6 +18,7 @@ from moto.s3 import models as s3
 from moto.server import main
 
 from airflow_mwaa_provider.local.machine.moto_eks import use_tagged_endpoints
+from airflow_mwaa_provider.local.machine.moto_jobs import add_ecs_tasks, add_emr_steps
 
 KEPT_BYTES = 32 * 1024 * 1024
 """The limit for each log group of an environment: moto keeps all events in memory, maybe for weeks."""
@@ -156,4 +157,6 @@ if __name__ == "__main__":
     bound_logs()
     bound_metrics()
     use_tagged_endpoints()
+    add_emr_steps()
+    add_ecs_tasks()
     main()
