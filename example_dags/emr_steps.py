@@ -110,7 +110,8 @@ def emr_steps() -> None:
         job_flow_id=cluster.output,
         execution_timeout=timedelta(minutes=30),
     )
-    cluster >> step >> watch >> end.as_teardown(setups=cluster, on_failure_fail_dagrun=True)
+    # With on_failure_fail_dagrun, Airflow would take the state of the run from the teardown, and not from watch_step.
+    cluster >> step >> watch >> end.as_teardown(setups=cluster)
     # [END steps]
 
 
