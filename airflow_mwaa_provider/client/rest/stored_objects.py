@@ -197,7 +197,7 @@ class StoredObjectsApi(RestCaller):
         def ask(offset: int) -> Page[dict[str, Any]]:
             params = {"limit": PAGE_ROWS, "offset": offset, "order_by": "id"}
             answer = self.request_fields(RestRequest("GET", path, params=params), name, "total_entries")
-            rows = [self.checked(row, f"a row of GET {path}", key, *fields) for row in answer[name]]
+            rows = [self.checked(row, f"a row of GET {path}", key, *fields) for row in self.list_in(answer, name)]
             return Page(rows, int(answer["total_entries"]))
 
         for _ in range(LOOKS):
