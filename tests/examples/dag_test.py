@@ -18,9 +18,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from airflow_mwaa_provider._compat import AIRFLOW_V_3, AIRFLOW_V_3_2
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "example_dags"
+FULL = os.environ.get("AIRFLOW_MWAA_TEST_FULL") == "1"
+full = pytest.mark.skipif(not FULL, reason="a run by dag.test() takes seconds: scripts/test --full does it")
+"""For runs that fail, or that differ from another one in little."""
 
 # Airflow is imported once, with what a run needs; each run is a child that has seen no other.
 PROGRAM = """

@@ -19,7 +19,9 @@ def moto() -> Iterator[MotoProcess]:
         yield running
 
 
-@pytest.mark.parametrize(("args", "of_the_step"), [(["true"], "COMPLETED"), (["false"], "FAILED")])
+@pytest.mark.parametrize(
+    ("args", "of_the_step"), [(["true"], "COMPLETED"), pytest.param(["false"], "FAILED", marks=dag_test.full)]
+)
 def test_a_step_ends_and_its_cluster_too(moto: MotoProcess, args: list[str], of_the_step: str) -> None:
     run = dag_test.run_dag("emr_steps", "emr_steps", {"step_args": args}, moto.variables)
     good = of_the_step == "COMPLETED"
@@ -43,6 +45,7 @@ def shortened(name: str, old: str, new: str, tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(dag_test, "EXAMPLES", tmp_path)
 
 
+@dag_test.full
 def test_a_step_that_takes_too_long_is_stopped_with_its_cluster(
     moto: MotoProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -60,17 +63,20 @@ def test_a_task_runs_and_its_log_is_shown(moto: MotoProcess) -> None:
     assert "its command is ls -l /" in run.log
 
 
+@dag_test.full
 def test_a_container_that_fails_fails_the_task(moto: MotoProcess) -> None:
     run = dag_test.run_dag("ecs_task", "ecs_fargate_dag", {"command": ["false"]}, moto.variables)
     assert (run.state, run.tasks["ecs_operator_task"]) == ("failed", "failed")
 
 
+@dag_test.full
 def test_a_service_that_does_not_exist_is_named(moto: MotoProcess) -> None:
     run = dag_test.run_dag("ecs_task", "ecs_fargate_dag", {"service": "absent"}, moto.variables)
     assert run.state == "failed"
     assert "cluster mwaa-ecs-test-cluster has no service absent" in run.log
 
 
+@dag_test.full
 def test_an_ecs_task_that_takes_too_long_is_stopped(
     moto: MotoProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,7 +11,7 @@ import yaml
 
 from airflow_mwaa_provider.local.stand_ins.kubernetes_api import POD_ROLE, Outcome
 from tests.botocore_data import _botocore_data
-from tests.examples.dag_test import run_dag
+from tests.examples.dag_test import full, run_dag
 from tests.kubernetes.conftest import eks
 from tests.kubernetes.world import CLUSTER, NAMESPACE, EksWorld
 from tests.local.conftest import certificates, lab, moto_url
@@ -60,6 +60,7 @@ def test_a_pod_runs(eks: EksWorld) -> None:
     check_permissions(eks)
 
 
+@full
 def test_a_command_that_fails_fails_the_task(eks: EksWorld) -> None:
     eks.api.program = lambda pod: Outcome(3, ("no such file",))
     done = run_dag(NAME, DAG_ID, environment=eks.variables())

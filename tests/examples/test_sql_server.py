@@ -19,7 +19,6 @@ from tests.examples import dag_test
 from tests.metadata.lab import Lab
 
 ROOT = Path(__file__).resolve().parents[2]
-FULL = os.environ.get("AIRFLOW_MWAA_TEST_FULL") == "1"
 TASKS = ["drop_db", "create_db", "create_table", "insert_into_table", "select_query"]
 
 
@@ -65,6 +64,7 @@ def test_a_row_is_written_to_sql_server_and_read(server: TdsServer) -> None:
     assert databases["SELECT name, owner FROM pet ORDER BY name"] == "testdb"
 
 
+@dag_test.full
 def test_a_wrong_password_fails_the_first_task(server: TdsServer) -> None:
     done = run("mssql", server.port, server.user, "wrong-password")
     assert (done.state, done.tasks["drop_db"]) == ("failed", "failed")
@@ -74,7 +74,7 @@ def test_a_wrong_password_fails_the_first_task(server: TdsServer) -> None:
     assert server.requests == []
 
 
-@pytest.mark.skipif(not FULL, reason="a run takes seconds: AIRFLOW_MWAA_TEST_FULL=1")
+@dag_test.full
 def test_a_database_in_use_fails_the_first_task(server: TdsServer) -> None:
     server.query("CREATE DATABASE testdb")
     session = server.open_session("testdb")
@@ -101,7 +101,7 @@ def test_the_same_dag_runs_on_postgresql(lab: Lab) -> None:
         password = lab.postgres.password
         return run("postgres", lab.postgres.port, "airflow_user", password, schema="postgres", conn_id="pg")
 
-    if FULL:
+    if dag_test.FULL:
         refused = on_postgres()
         assert (refused.state, refused.tasks["create_db"]) == ("failed", "failed")
         assert "permission denied to create database" in refused.log

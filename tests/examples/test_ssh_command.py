@@ -103,6 +103,7 @@ def test_the_command_runs_on_the_server(server: SshServer, aws: dict[str, str], 
         assert canary.form_in(done.log.encode()) is None
 
 
+@dag_test.full
 def test_a_secret_that_does_not_exist_fails_the_task(server: SshServer, aws: dict[str, str]) -> None:
     before = len(server.commands)
     failed = dag_test.run_dag(
@@ -116,6 +117,7 @@ def test_a_secret_that_does_not_exist_fails_the_task(server: SshServer, aws: dic
     assert len(server.commands) == before
 
 
+@dag_test.full
 def test_the_providers_operator_with_a_connection_in_secrets_manager(
     server: SshServer,
     aws: dict[str, str],

@@ -15,6 +15,7 @@ from tests.kubernetes.world import CLUSTER, NAMESPACE, USER, EksWorld
 
 # Kubernetes' client closes no connections.
 pytestmark = [
+    pytest.mark.once,
     pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),
     pytest.mark.filterwarnings("ignore:HTTPResponse.getheaders:DeprecationWarning"),
 ]

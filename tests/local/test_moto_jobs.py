@@ -15,6 +15,8 @@ from botocore.exceptions import ClientError
 from tests.local.moto_process import MotoProcess, make_service, moto_process
 from tests.monitoring import cfn_lint
 
+pytestmark = pytest.mark.once
+
 
 @pytest.fixture(scope="module")
 def moto() -> Iterator[MotoProcess]:
