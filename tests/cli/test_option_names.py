@@ -45,6 +45,7 @@ OTHER_WORDS = {
     "conn_type": "--type",
     "everything": "--all",
     "is_read": "--read",
+    "listed": "--list",
     "topics": "--sns-topic",
     "names": "--environment",
     "name": "--environment",

@@ -11,7 +11,7 @@ import yaml
 
 from airflow_mwaa_provider.local.stand_ins.kubernetes_api import POD_ROLE, Outcome
 from tests.botocore_data import _botocore_data
-from tests.examples.dag_test import full, run_dag
+from tests.examples.dag_runs import full, run_dag
 from tests.kubernetes.conftest import eks
 from tests.kubernetes.world import CLUSTER, NAMESPACE, EksWorld
 from tests.local.conftest import certificates, lab, moto_url

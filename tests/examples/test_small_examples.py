@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from tests.examples.dag_test import run_dag
+from tests.examples.dag_runs import run_dag
 
 
 def test_a_configuration_option_is_printed() -> None:

@@ -15,7 +15,7 @@ from botocore.client import BaseClient
 
 from airflow_mwaa_provider.local.stand_ins.tds_server import TdsServer
 from airflow_mwaa_provider.secrets.secrets_manager import CachedSecretsManagerBackend
-from tests.examples import dag_test
+from tests.examples import dag_runs
 from tests.metadata.lab import Lab
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -24,7 +24,7 @@ TASKS = ["drop_db", "create_db", "create_table", "insert_into_table", "select_qu
 
 def run(
     kind: str, port: int, login: str, password: str, *, schema: str = "", conn_id: str = "mssql_default"
-) -> dag_test.Tested:
+) -> dag_runs.Ended:
     connection = {
         "conn_type": kind,
         "host": "127.0.0.1",
@@ -34,12 +34,12 @@ def run(
         "schema": schema,
     }
     conf = {} if conn_id == "mssql_default" else {"conn_id": conn_id}
-    return dag_test.run_dag(
+    return dag_runs.run_dag(
         "sql_server", "mssql_conn_example", conf, {f"AIRFLOW_CONN_{conn_id.upper()}": json.dumps(connection)}
     )
 
 
-def rows_of(done: dag_test.Tested) -> list[list[str]]:
+def rows_of(done: dag_runs.Ended) -> list[list[str]]:
     """Return what the query returned; Airflow 3 keeps that rows are tuples."""
     return [row["__data__"] if isinstance(row, dict) else row for row in done.returned["select_query"]]
 
@@ -64,7 +64,7 @@ def test_a_row_is_written_to_sql_server_and_read(server: TdsServer) -> None:
     assert databases["SELECT name, owner FROM pet ORDER BY name"] == "testdb"
 
 
-@dag_test.full
+@dag_runs.full
 def test_a_wrong_password_fails_the_first_task(server: TdsServer) -> None:
     done = run("mssql", server.port, server.user, "wrong-password")
     assert (done.state, done.tasks["drop_db"]) == ("failed", "failed")
@@ -74,7 +74,7 @@ def test_a_wrong_password_fails_the_first_task(server: TdsServer) -> None:
     assert server.requests == []
 
 
-@dag_test.full
+@dag_runs.full
 def test_a_database_in_use_fails_the_first_task(server: TdsServer) -> None:
     server.query("CREATE DATABASE testdb")
     session = server.open_session("testdb")
@@ -97,11 +97,11 @@ def lab() -> Iterator[Lab]:
 
 
 def test_the_same_dag_runs_on_postgresql(lab: Lab) -> None:
-    def on_postgres() -> dag_test.Tested:
+    def on_postgres() -> dag_runs.Ended:
         password = lab.postgres.password
         return run("postgres", lab.postgres.port, "airflow_user", password, schema="postgres", conn_id="pg")
 
-    if dag_test.FULL:
+    if dag_runs.FULL:
         refused = on_postgres()
         assert (refused.state, refused.tasks["create_db"]) == ("failed", "failed")
         assert "permission denied to create database" in refused.log

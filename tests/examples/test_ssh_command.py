@@ -18,7 +18,7 @@ from cryptography.fernet import Fernet
 from airflow_mwaa_provider._compat import AIRFLOW_VERSION
 from airflow_mwaa_provider.local.stand_ins.ssh_server import SshServer, ssh_server
 from scripts.lib import canary
-from tests.examples import dag_test
+from tests.examples import dag_runs
 from tests.hooks.ssh_lab import private_text, public_text, secret_lines
 from tests.local.conftest import moto_url
 
@@ -48,21 +48,14 @@ def aws(moto_url: str) -> dict[str, str]:
     }
 
 
-@pytest.fixture
-def left(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Lines of the private key, and forms of its passphrase, in the files of runs that have ended."""
-    found: list[str] = []
+def left_by_the_run() -> list[str]:
+    """Return the files of the last run that have a line of the private key, or a form of its passphrase."""
     lines = [line.encode() for line in secret_lines(private_text())]
-    remove = shutil.rmtree
-
-    def search(folder: Path) -> None:
-        for path in (path for path in folder.rglob("*") if path.is_file()):
-            content = path.read_bytes()
-            found.extend(path.name for line in lines if line in content or base64.b64encode(line) in content)
-            found.extend([path.name] * (canary.form_in(content) is not None))
-        remove(folder)
-
-    monkeypatch.setattr("tests.examples.dag_test.shutil.rmtree", search)
+    found: list[str] = []
+    for path in (path for path in dag_runs.home().rglob("*") if path.is_file() and path.name != "log"):
+        content = path.read_bytes()
+        found += [path.name for line in lines if line in content or base64.b64encode(line) in content]
+        found += [path.name] * (canary.form_in(content) is not None)
     return found
 
 
@@ -85,11 +78,11 @@ def connection(server: SshServer, extra: dict[str, Any]) -> str:
     return json.dumps({**fields, "extra": {"host_key": server.host_key, **extra}})
 
 
-def test_the_command_runs_on_the_server(server: SshServer, aws: dict[str, str], moto_url: str, left: list[str]) -> None:
+def test_the_command_runs_on_the_server(server: SshServer, aws: dict[str, str], moto_url: str) -> None:
     name = secret(private_text(passphrase=canary.value()), moto_url)
     extra = {"private_key_from": f"secretsmanager://{name}", "private_key_passphrase": canary.value()}
     before = len(server.commands)
-    done = dag_test.run_dag(
+    done = dag_runs.run_dag(
         "ssh_command", "ssh_operator_example", None, {**aws, "AIRFLOW_CONN_SSH_NEW": connection(server, extra)}
     )
     assert (done.state, done.tasks) == ("success", {"ssh_task": "success"}), done.log
@@ -98,15 +91,15 @@ def test_the_command_runs_on_the_server(server: SshServer, aws: dict[str, str], 
     assert (command.user, command.command) == ("ec2-user", "hostname")
     assert f"Secret '{name}': read the private key ssh-ed25519 SHA256:" in done.log
     assert "was not checked" not in done.log
-    assert left == []
+    assert left_by_the_run() == []
     if not PRINTS_MASKS:
         assert canary.form_in(done.log.encode()) is None
 
 
-@dag_test.full
+@dag_runs.full
 def test_a_secret_that_does_not_exist_fails_the_task(server: SshServer, aws: dict[str, str]) -> None:
     before = len(server.commands)
-    failed = dag_test.run_dag(
+    failed = dag_runs.run_dag(
         "ssh_command",
         "ssh_operator_example",
         None,
@@ -117,12 +110,11 @@ def test_a_secret_that_does_not_exist_fails_the_task(server: SshServer, aws: dic
     assert len(server.commands) == before
 
 
-@dag_test.full
+@dag_runs.full
 def test_the_providers_operator_with_a_connection_in_secrets_manager(
     server: SshServer,
     aws: dict[str, str],
     moto_url: str,
-    left: list[str],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -130,13 +122,13 @@ def test_the_providers_operator_with_a_connection_in_secrets_manager(
     prefix = uuid.uuid4().hex
     extra = {"private_key": private_text(passphrase=canary.value()), "private_key_passphrase": canary.value()}
     secret(connection(server, extra), moto_url, f"{prefix}/ssh_new")
-    text = (dag_test.EXAMPLES / "ssh_command.py").read_text(encoding="utf-8")
+    text = (dag_runs.EXAMPLES / "ssh_command.py").read_text(encoding="utf-8")
     (tmp_path / "ssh_command.py").write_text(text.replace(OURS, STOCK), encoding="utf-8")
     assert STOCK in (tmp_path / "ssh_command.py").read_text(encoding="utf-8")
-    monkeypatch.setattr(dag_test, "EXAMPLES", tmp_path)
+    monkeypatch.setattr(dag_runs, "EXAMPLES", tmp_path)
     cache = tmp_path / "cache"
     before = len(server.commands)
-    done = dag_test.run_dag(
+    done = dag_runs.run_dag(
         "ssh_command",
         "ssh_operator_example",
         None,
@@ -150,6 +142,6 @@ def test_the_providers_operator_with_a_connection_in_secrets_manager(
     assert (done.state, len(server.commands)) == ("success", before + 1), done.log
     assert [*cache.rglob("*")]
     shutil.rmtree(cache)  # searches it
-    assert left == []
+    assert left_by_the_run() == []
     if not PRINTS_MASKS:
         assert not [line for line in secret_lines(extra["private_key"]) if line in done.log]

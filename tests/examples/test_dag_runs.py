@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.examples import dag_test
+from tests.examples import dag_runs
 
 FAILS = """
 from datetime import datetime
@@ -32,10 +32,10 @@ divides()
 
 def test_a_run_that_succeeds_and_one_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "divides.py").write_text(FAILS, encoding="utf-8")
-    monkeypatch.setattr(dag_test, "EXAMPLES", tmp_path)
-    done = dag_test.run_dag("divides", "divides", {"by": 3})
+    monkeypatch.setattr(dag_runs, "EXAMPLES", tmp_path)
+    done = dag_runs.run_dag("divides", "divides", {"by": 3})
     assert (done.state, done.tasks, done.returned) == ("success", {"divide": "success", "after": "success"},
                                                        {"divide": 2.0, "after": 2.0})  # fmt: skip
-    failed = dag_test.run_dag("divides", "divides")
+    failed = dag_runs.run_dag("divides", "divides")
     assert (failed.state, failed.tasks["divide"]) == ("failed", "failed")
     assert "ZeroDivisionError" in failed.log

@@ -77,7 +77,7 @@ for line in sys.stdin:
 
 
 @dataclass(frozen=True)
-class Tested:
+class Ended:
     """What became of a run."""
 
     state: str
@@ -94,8 +94,10 @@ class _Airflow:
     def __init__(self) -> None:
         self.home = Path(tempfile.mkdtemp(prefix="dag-test.", dir=os.environ["AIRFLOW_HOME"]))
         self.database = self.home / "airflow.db"
+        # Not what the first test that needs this process has set for itself.
+        others = ("AWS_", "AIRFLOW_CONN_", "AIRFLOW_VAR_")
         self._environment = {
-            **os.environ,
+            **{name: value for name, value in os.environ.items() if not name.startswith(others)},
             "AIRFLOW_HOME": str(self.home),
             "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{self.database}",
             "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
@@ -154,9 +156,14 @@ def _airflow() -> _Airflow:
     return _Airflow()
 
 
+def home() -> Path:
+    """Return the Airflow home of the runs, which has what the last one left, its log included."""
+    return _airflow().home
+
+
 def run_dag(
     name: str, dag_id: str, conf: Mapping[str, Any] | None = None, environment: Mapping[str, str] | None = None
-) -> Tested:
+) -> Ended:
     """Run the DAG of an example to its end.
 
     :param name: of its file.
@@ -169,7 +176,7 @@ def run_dag(
         assert len(runs) == 1, log
         tasks = dict(database.execute("SELECT task_id, state FROM task_instance"))
         returned = dict(database.execute("SELECT task_id, value FROM xcom WHERE key = 'return_value'"))
-    return Tested(runs[0][0], tasks, {name: _value(text) for name, text in returned.items()}, log)
+    return Ended(runs[0][0], tasks, {name: _value(text) for name, text in returned.items()}, log)
 
 
 def _value(text: str | bytes | float) -> Any:
