@@ -9,15 +9,16 @@ provider is imported when a DAG file is parsed.
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
 
 from airflow_mwaa_provider.exceptions import MwaaInputError
+from airflow_mwaa_provider.hooks.templating import TextTemplates
 from airflow_mwaa_provider.operators.base import given
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from airflow_mwaa_provider._compat import Context
     from airflow_mwaa_provider.hooks.eks import EksClusterHook
@@ -27,7 +28,7 @@ __all__ = ["EksPodOperator"]
 _OF_OTHER_CLUSTERS = ("config_file", "cluster_context")
 
 
-class EksPodOperator(KubernetesPodOperator):
+class EksPodOperator(TextTemplates, KubernetesPodOperator):
     """Run a pod in an EKS cluster, without a kubeconfig file.
 
     It takes the parameters of the amazon provider's operator of that name, and all of KubernetesPodOperator's except
@@ -52,10 +53,11 @@ class EksPodOperator(KubernetesPodOperator):
         sidecar are read.
     """
 
-    template_fields: Sequence[str] = (
-        *(name for name in KubernetesPodOperator.template_fields if name not in _OF_OTHER_CLUSTERS),
-        "cluster_name", "aws_conn_id", "region_name",
-    )  # fmt: skip
+    native_fields: ClassVar[Collection[str]] = tuple(
+        name for name in KubernetesPodOperator.template_fields if name not in _OF_OTHER_CLUSTERS
+    )
+    text_fields: ClassVar[Collection[str]] = ("cluster_name", "aws_conn_id", "region_name")
+    template_fields: Sequence[str] = (*native_fields, *text_fields)
 
     def __init__(
         self,
@@ -100,6 +102,7 @@ class EksPodOperator(KubernetesPodOperator):
         :raises AwsError: no such cluster, or it is not ACTIVE.
         :raises UnexpectedAnswer: the Kubernetes API cannot be reached.
         """
+        self.read_rendered(required=("cluster_name",))
         with self.hook.explained_errors():
             return super().execute(context)
 
@@ -115,11 +118,13 @@ class EksPodOperator(KubernetesPodOperator):
 
     def trigger_reentry(self, context: Context, event: dict[str, Any]) -> Any:
         """Continue after the triggerer has waited."""
+        self.read_rendered(required=("cluster_name",))
         with self.hook.explained_errors():
             return super().trigger_reentry(context, event)
 
     def execute_complete(self, context: Context, event: dict[str, Any], **kwargs: Any) -> Any:
         """Continue after the triggerer has waited, with older releases of the cncf.kubernetes provider."""
+        self.read_rendered(required=("cluster_name",))
         with self.hook.explained_errors():
             return super().execute_complete(context, event, **kwargs)  # type: ignore[misc]
 

@@ -23,6 +23,7 @@ from airflow_mwaa_provider.operators.cloudwatch import (
 from airflow_mwaa_provider.operators.code_artifact import CodeArtifactTokenOperator
 from airflow_mwaa_provider.operators.connections import MwaaExportConnectionsOperator, MwaaImportConnectionsOperator
 from airflow_mwaa_provider.operators.dag_run import MwaaTriggerDagRunOperator
+from airflow_mwaa_provider.operators.eks import EksPodOperator
 from airflow_mwaa_provider.operators.metadata import MetadataCleanupOperator, MetadataToS3Operator
 from airflow_mwaa_provider.operators.packaging import RequirementsToPluginsZipOperator
 from airflow_mwaa_provider.operators.pools import MwaaExportPoolsOperator, MwaaImportPoolsOperator
@@ -60,6 +61,7 @@ CLASSES: dict[type[Any], dict[str, Any]] = {
     MetadataMetricsOperator: {},
     PrivilegeChangesOperator: {},
     RequirementsToPluginsZipOperator: {"destination": "s3://b/plugins.zip"},
+    EksPodOperator: {"cluster_name": "c", "name": "p", "namespace": "n", "image": "ubuntu"},
     SSHOperator: {"ssh_conn_id": "ssh_new", "command": "hostname"},
     CodeArtifactTokenOperator: {"domain": "amazon", "domain_owner": "112233445566"},
 }
