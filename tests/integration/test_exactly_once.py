@@ -88,9 +88,11 @@ def test_a_request_without_a_date_and_a_run_that_has_one(world: World, env_name:
 @pytest.mark.parametrize("kind", ["reset_after", "status_after", "delay"])
 def test_a_trigger_whose_answer_is_lost(world: World, env_name: str, transport: str, kind: str) -> None:
     """The request took effect, the answer never came: the run is there once, and the call succeeds."""
-    environment = world.environment(env_name, transport, read_timeout_s=4)
+    # A command takes seconds, more of them where much else runs; it must not time out without the fault.
+    timeout_s = 15.0 if transport == "cli" else 5.0
+    environment = world.environment(env_name, transport, read_timeout_s=timeout_s)
     environment.is_dag_paused("paused")
-    more = {"delay_s": 6.0} if kind == "delay" else {}
+    more = {"delay_s": timeout_s + 2} if kind == "delay" else {}
     world.fault(target=TARGETS[transport], environment=env_name, kind=kind, times=1, method="POST", **more)
     run_id = f"lost-{time.time_ns()}"
     run = environment.trigger_dag_run("paused", run_id)
