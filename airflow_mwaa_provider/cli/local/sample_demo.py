@@ -78,7 +78,7 @@ def demonstrate(sample: Sample, python: str, folder: Path, *, once: bool, mwaa_p
         finished = True
         _show(sample, result, start_s, output)
     finally:
-        if once:
+        if once or not finished:
             lifecycle.down(folder, purge=finished)
     if output == "json":
         return
